@@ -1,0 +1,41 @@
+//! Audit records and the hash chain that ties them together.
+//!
+//! This room says what a record is, how it is encoded and how a chain of
+//! records is checked. It must not read files, clocks or keys from anywhere:
+//! times, keys and bytes are arguments. The store lives in the engine.
+//!
+//! # Canonical encoding
+//!
+//! A record is stored as one line:
+//!
+//! ```text
+//! <hash: 64 lower-case hex digits> SP <payload: one JSON object> LF
+//! hash = SHA-256(previous_hash (32 raw bytes) || payload (the exact bytes stored))
+//! ```
+//!
+//! The payload is compact JSON; a line feed inside a string is escaped, so LF
+//! ends a record and nothing else. What is hashed are the bytes as they stand
+//! in the line: verifying never serialises anything again, and a field added
+//! by a later version changes no older hash. The first record's previous hash
+//! is 32 zero bytes and its sequence is 1; sequences have no holes. `durable`
+//! in the payload is the highest sequence known to be on stable storage when
+//! the record was encoded: recovery uses it to tell a torn tail from a record
+//! that somebody damaged later.
+
+mod chain;
+mod keyed;
+mod record;
+mod unfinished;
+
+pub use chain::{
+    Appended, ChainFault, ChainState, EncodeError, MAX_PAYLOAD_BYTES, VerifiedLine, VerifyError,
+    decode_line, verify,
+};
+pub use keyed::HashKey;
+pub use record::{
+    AuditBody, AuditCause, AuditChannel, AuditKind, AuditObserver, AuditOutcome, AuditRecord,
+    AuthFailure, ChannelTotals, CommandKind, Digest, ExecutionAbandoned, ExecutionDenied,
+    ExecutionIntent, ExecutionOutcome, Micros, NewRecord, Recovered, ServerStarted, ServerStopped,
+    SessionClosed, SessionCreated, SessionLost, ShellRestarted, SignalSent,
+};
+pub use unfinished::Unfinished;
