@@ -1,0 +1,207 @@
+//! The embedded audit store: a handle in front of one writer thread.
+//!
+//! The handle queues and waits; only the writer thread touches the files being
+//! written. Queued bytes are bounded by permits, so a burst of large commands
+//! waits for the disk instead of filling memory.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use execgate_core::audit::{Appended, AuditBody, Micros, NewRecord};
+use futures::future::{BoxFuture, FutureExt};
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use super::error::AuditError;
+use super::writer::{Job, Message, Writer};
+use super::{AuditHead, AuditPage, AuditQuery, AuditStore, Durability, reader};
+
+/// Bytes reserved for one segment: 20 000 ordinary records, read in 20 ms.
+pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of a segment at most: one is read into memory when its tail is torn.
+pub const MAX_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+/// Permits of the queue, one for each [`PERMIT_BYTES`] of a record: 16 MiB.
+const QUEUE_PERMITS: u32 = 16 * 1024;
+/// Bytes of a record that one permit stands for.
+const PERMIT_BYTES: usize = 1024;
+/// Pages read at once: reading is disk and CPU, and the commands come first.
+const CONCURRENT_READS: usize = 2;
+
+/// Whether the log is brought to stable storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SyncMode {
+    /// A synced record is synced.
+    #[default]
+    Durable,
+    /// Never, but when a segment is sealed: a power cut may lose records.
+    Never,
+}
+
+/// How a [`SegmentLog`] works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentLogOptions {
+    /// Whether to sync.
+    pub sync: SyncMode,
+    /// Bytes reserved for each segment; at most [`MAX_SEGMENT_BYTES`].
+    pub segment_bytes: u64,
+}
+
+impl Default for SegmentLogOptions {
+    fn default() -> Self {
+        Self {
+            sync: SyncMode::default(),
+            segment_bytes: SEGMENT_BYTES,
+        }
+    }
+}
+
+/// What the log has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuditStatistics {
+    /// Records written.
+    pub records: u64,
+    /// Writes, each of one or more records.
+    pub writes: u64,
+    /// Syncs, each of one or more writes.
+    pub syncs: u64,
+}
+
+/// The counters behind [`AuditStatistics`].
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) records: AtomicU64,
+    pub(super) writes: AtomicU64,
+    pub(super) syncs: AtomicU64,
+}
+
+/// An append-only log of segments in a private directory.
+///
+/// Dropping it lets the writer thread finish what is queued in its own time;
+/// [`SegmentLog::close`] waits for that.
+#[derive(Debug)]
+pub struct SegmentLog {
+    dir: PathBuf,
+    queue: mpsc::Sender<Message>,
+    permits: Arc<Semaphore>,
+    head: watch::Receiver<AuditHead>,
+    counters: Arc<Counters>,
+    readers: Arc<Semaphore>,
+}
+
+impl SegmentLog {
+    /// Opens the log in `dir`, made if need be, recovers it and closes what a
+    /// crash left open; `now` is the time of those records. Blocks for as long
+    /// as reading the newest segment takes.
+    pub fn open(dir: &Path, options: SegmentLogOptions, now: Micros) -> Result<Self, AuditError> {
+        let counters = Arc::new(Counters::default());
+        let writer = Writer::open(dir, options, now, Arc::clone(&counters))?;
+        let head = writer.head();
+        let (queue, inbox) = mpsc::channel();
+        thread::Builder::new()
+            .name("audit-writer".to_owned())
+            .spawn(move || writer.run(&inbox))
+            .map_err(AuditError::io("start the writer of", dir))?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            queue,
+            permits: Arc::new(Semaphore::new(QUEUE_PERMITS as usize)),
+            head,
+            counters,
+            readers: Arc::new(Semaphore::new(CONCURRENT_READS)),
+        })
+    }
+
+    /// Writes and syncs what is queued and gives the directory up. Later appends
+    /// fail. Fails if the log had failed before.
+    pub fn close(&self) -> BoxFuture<'static, Result<(), AuditError>> {
+        let (answer, answered) = oneshot::channel();
+        // A writer that is gone drops the answer, and that says the same.
+        let _closed_already = self.queue.send(Message::Close { answer });
+        async move { answered.await.unwrap_or(Err(AuditError::Closed)) }.boxed()
+    }
+
+    /// What the log has done since it was opened.
+    #[must_use]
+    pub fn statistics(&self) -> AuditStatistics {
+        AuditStatistics {
+            records: self.counters.records.load(Ordering::Relaxed),
+            writes: self.counters.writes.load(Ordering::Relaxed),
+            syncs: self.counters.syncs.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl AuditStore for SegmentLog {
+    fn append(
+        &self,
+        record: NewRecord,
+        durability: Durability,
+    ) -> BoxFuture<'static, Result<Appended, AuditError>> {
+        let (answer, answered) = oneshot::channel();
+        let weight = weight(&record);
+        let queue = self.queue.clone();
+        let permits = Arc::clone(&self.permits);
+        let send = move |permit| {
+            let job = Job {
+                record,
+                durability,
+                answer,
+                permit,
+            };
+            // A writer that is gone drops the job, and the answer with it.
+            let _writer_gone = queue.send(Message::Append(Box::new(job)));
+        };
+        let unsent = match Arc::clone(&permits).try_acquire_many_owned(weight) {
+            Ok(permit) => {
+                send(permit);
+                None
+            }
+            Err(_) => Some(send),
+        };
+        async move {
+            if let Some(send) = unsent {
+                let permit = permits.acquire_many_owned(weight).await;
+                send(permit.map_err(|_| AuditError::Closed)?);
+            }
+            answered.await.unwrap_or(Err(AuditError::Closed))
+        }
+        .boxed()
+    }
+
+    fn list(&self, query: AuditQuery) -> BoxFuture<'static, Result<AuditPage, AuditError>> {
+        let dir = self.dir.clone();
+        let last = self.head.borrow().sequence;
+        let readers = Arc::clone(&self.readers);
+        async move {
+            let _turn = readers
+                .acquire_owned()
+                .await
+                .map_err(|_| AuditError::Closed)?;
+            tokio::task::spawn_blocking(move || reader::read_page(&dir, &query, last))
+                .await
+                .unwrap_or(Err(AuditError::Closed))
+        }
+        .boxed()
+    }
+
+    fn head(&self) -> BoxFuture<'static, Result<AuditHead, AuditError>> {
+        let head = *self.head.borrow();
+        async move { Ok(head) }.boxed()
+    }
+}
+
+/// The permits that `record` takes while it is queued.
+fn weight(record: &NewRecord) -> u32 {
+    let text = match &record.body {
+        AuditBody::ExecutionIntent(intent) => intent.command.len(),
+        AuditBody::ExecutionDenied(denied) => denied.command.len(),
+        // Everything else is short.
+        _ => 0,
+    };
+    let permits = text.div_euclid(PERMIT_BYTES).saturating_add(1);
+    u32::try_from(permits)
+        .unwrap_or(QUEUE_PERMITS)
+        .min(QUEUE_PERMITS)
+}

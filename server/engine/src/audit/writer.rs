@@ -1,0 +1,340 @@
+//! The writer thread: group commit into the current segment.
+//!
+//! ```text
+//! wait ── first message ──▶ take all that waits ──▶ encode ──▶ write ──▶ answer `Written`
+//!  ▲                                                                        │
+//!  └── answer `Synced` ◀── sync, if any record or the clock asks for it ◀───┘
+//! any failure ──▶ failed: every later append gets the same error
+//! ```
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use execgate_core::audit::{Appended, ChainState, Micros, NewRecord};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+
+use super::directory::Directory;
+use super::error::AuditError;
+use super::recovery::{Recovery, recover};
+use super::segment::Segment;
+use super::segment_log::{Counters, MAX_SEGMENT_BYTES, SegmentLogOptions, SyncMode};
+use super::{AuditHead, Durability};
+
+/// Records in one group at most, so that the first of them is not kept waiting
+/// for ever by those that come after it.
+const MAX_GROUP_RECORDS: usize = 1024;
+/// How long a written record may wait for a sync that nobody asked for: bounds
+/// what a power cut takes without a sync for each outcome.
+const LAZY_SYNC_DELAY: Duration = Duration::from_secs(1);
+/// Bytes of the encoding buffer that are kept between groups.
+const KEPT_BUFFER_BYTES: usize = 1024 * 1024;
+
+type Answer = oneshot::Sender<Result<Appended, AuditError>>;
+
+/// One record to append.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) record: NewRecord,
+    pub(super) durability: Durability,
+    pub(super) answer: Answer,
+    /// Its share of the queue, given back when the record is encoded.
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+/// What the thread is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    Append(Box<Job>),
+    Close {
+        answer: oneshot::Sender<Result<(), AuditError>>,
+    },
+}
+
+/// An encoded record whose caller waits.
+struct Waiting {
+    answer: Answer,
+    durability: Durability,
+    appended: Appended,
+}
+
+/// The only owner of the files being written.
+#[derive(Debug)]
+pub(super) struct Writer {
+    dir: Directory,
+    segment: Segment,
+    options: SegmentLogOptions,
+    chain: ChainState,
+    head: watch::Sender<AuditHead>,
+    /// Since when there is something written and not synced.
+    unsynced_since: Option<Instant>,
+    failed: Option<AuditError>,
+    counters: Arc<Counters>,
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    /// Opens and recovers the log in `dir`.
+    pub(super) fn open(
+        dir: &Path,
+        options: SegmentLogOptions,
+        now: Micros,
+        counters: Arc<Counters>,
+    ) -> Result<Self, AuditError> {
+        let segment_bytes = options.segment_bytes.min(MAX_SEGMENT_BYTES);
+        let options = SegmentLogOptions {
+            segment_bytes,
+            ..options
+        };
+        let dir = Directory::open(dir)?;
+        let Recovery {
+            segment,
+            chain,
+            closing,
+        } = recover(&dir, segment_bytes, now)?;
+        // Recovery has synced what it found.
+        let ChainState { sequence, hash } = chain;
+        let head = watch::Sender::new(AuditHead {
+            sequence,
+            hash,
+            durable: sequence,
+        });
+        let mut writer = Self {
+            dir,
+            segment,
+            options,
+            chain,
+            head,
+            unsynced_since: None,
+            failed: None,
+            counters,
+            buffer: Vec::new(),
+        };
+        writer.append_closing(&closing)?;
+        Ok(writer)
+    }
+
+    /// Writes to another file from now on.
+    #[cfg(test)]
+    pub(super) fn replace_file(&mut self, file: std::fs::File) {
+        self.segment.file = file;
+    }
+
+    /// Follows the head of the log.
+    pub(super) fn head(&self) -> watch::Receiver<AuditHead> {
+        self.head.subscribe()
+    }
+
+    /// Works until the inbox is closed or says so.
+    pub(super) fn run(mut self, inbox: &Receiver<Message>) {
+        let mut group = Vec::new();
+        loop {
+            let closing = match self.next_message(inbox) {
+                Ok(Message::Close { answer }) => Some(answer),
+                Ok(Message::Append(job)) => {
+                    group.push(*job);
+                    take_waiting(inbox, &mut group)
+                }
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            self.commit(&mut group);
+            if let Some(answer) = closing {
+                let closed = self.finish();
+                // The lock goes before the answer, so that the caller can open again.
+                drop(self);
+                let _caller_gone = answer.send(closed);
+                return;
+            }
+        }
+        if let Err(error) = self.finish() {
+            tracing::error!(%error, "audit log not closed in good order");
+        }
+    }
+
+    fn next_message(&self, inbox: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
+        match self.unsynced_since {
+            Some(since) if self.syncs() && self.failed.is_none() => {
+                inbox.recv_timeout(LAZY_SYNC_DELAY.saturating_sub(since.elapsed()))
+            }
+            _ => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    /// Writes a group, syncs if it is asked for or due, and answers everybody.
+    pub(super) fn commit(&mut self, group: &mut Vec<Job>) {
+        let mut waiting = Vec::with_capacity(group.len());
+        for Job {
+            record,
+            durability,
+            answer,
+            permit,
+        } in group.drain(..)
+        {
+            match self.encode(&record) {
+                Ok(appended) => waiting.push(Waiting {
+                    answer,
+                    durability,
+                    appended,
+                }),
+                Err(error) => {
+                    let _caller_gone = answer.send(Err(error));
+                }
+            }
+            drop(permit);
+        }
+        if let Err(error) = self.write_group(&mut waiting) {
+            for Waiting { answer, .. } in waiting {
+                let _caller_gone = answer.send(Err(error.clone()));
+            }
+            self.fail(error);
+        }
+        self.buffer.clear();
+        self.buffer.shrink_to(KEPT_BUFFER_BYTES);
+    }
+
+    fn write_group(&mut self, waiting: &mut Vec<Waiting>) -> Result<(), AuditError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        self.flush(self.chain)?;
+        answer_all(waiting.extract_if(.., |waiting| waiting.durability == Durability::Written));
+        if !waiting.is_empty() || self.lazy_sync_is_due() {
+            self.sync()?;
+        }
+        answer_all(waiting.drain(..));
+        Ok(())
+    }
+
+    /// Adds the record's line to the buffer, in the next segment if this one has
+    /// no room. A record that cannot be encoded leaves the log well.
+    fn encode(&mut self, record: &NewRecord) -> Result<Appended, AuditError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let start = self.buffer.len();
+        let before = self.chain;
+        let durable = self.head.borrow().durable;
+        let appended = self
+            .chain
+            .append(record, durable, &mut self.buffer)
+            .map_err(|error| AuditError::Refused {
+                problem: error.to_string(),
+            })?;
+        let end = self.segment.offset.saturating_add(self.buffer.len() as u64);
+        if end > self.options.segment_bytes && (self.segment.offset > 0 || start > 0) {
+            let line = self.buffer.split_off(start);
+            self.rotate(before)
+                .inspect_err(|error| self.fail(error.clone()))?;
+            self.buffer = line;
+        }
+        Ok(appended)
+    }
+
+    /// Seals the segment, whose last record is that of `last`, and starts the next.
+    fn rotate(&mut self, last: ChainState) -> Result<(), AuditError> {
+        self.flush(last)?;
+        // Even without `sync`: recovery relies on sealed segments being whole.
+        self.force_sync()?;
+        self.segment.truncate()?;
+        let first = last.sequence.saturating_add(1);
+        self.segment = Segment::create(&self.dir, first, self.options.segment_bytes)?;
+        Ok(())
+    }
+
+    /// Writes the buffer, whose last record is that of `last`.
+    fn flush(&mut self, last: ChainState) -> Result<(), AuditError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.segment.write(&self.buffer)?;
+        self.buffer.clear();
+        let before = self.head.borrow().sequence;
+        self.counters
+            .records
+            .fetch_add(last.sequence.saturating_sub(before), Ordering::Relaxed);
+        self.counters.writes.fetch_add(1, Ordering::Relaxed);
+        self.unsynced_since.get_or_insert_with(Instant::now);
+        self.head.send_modify(|head| {
+            head.sequence = last.sequence;
+            head.hash = last.hash;
+        });
+        Ok(())
+    }
+
+    const fn syncs(&self) -> bool {
+        matches!(self.options.sync, SyncMode::Durable)
+    }
+
+    fn lazy_sync_is_due(&self) -> bool {
+        self.unsynced_since
+            .is_some_and(|since| since.elapsed() >= LAZY_SYNC_DELAY)
+    }
+
+    fn sync(&mut self) -> Result<(), AuditError> {
+        if self.syncs() {
+            self.force_sync()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn force_sync(&mut self) -> Result<(), AuditError> {
+        if self.unsynced_since.is_none() {
+            return Ok(());
+        }
+        self.segment.sync()?;
+        self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        self.unsynced_since = None;
+        self.head.send_modify(|head| head.durable = head.sequence);
+        Ok(())
+    }
+
+    fn append_closing(&mut self, records: &[NewRecord]) -> Result<(), AuditError> {
+        for record in records {
+            self.encode(record)?;
+        }
+        self.flush(self.chain)?;
+        self.sync()
+    }
+
+    fn finish(&mut self) -> Result<(), AuditError> {
+        match &self.failed {
+            Some(error) => Err(error.clone()),
+            None => self.sync(),
+        }
+    }
+
+    fn fail(&mut self, error: AuditError) {
+        if self.failed.is_none() {
+            tracing::error!(%error, "audit log failed; nothing runs until it is opened again");
+            self.failed = Some(error);
+        }
+    }
+}
+
+/// Takes what else is queued; answers with the close request if it is among it.
+fn take_waiting(
+    inbox: &Receiver<Message>,
+    group: &mut Vec<Job>,
+) -> Option<oneshot::Sender<Result<(), AuditError>>> {
+    while group.len() < MAX_GROUP_RECORDS {
+        match inbox.try_recv() {
+            Ok(Message::Append(job)) => group.push(*job),
+            Ok(Message::Close { answer }) => return Some(answer),
+            Err(_) => break,
+        }
+    }
+    None
+}
+
+fn answer_all(waiting: impl Iterator<Item = Waiting>) {
+    for Waiting {
+        answer, appended, ..
+    } in waiting
+    {
+        let _caller_gone = answer.send(Ok(appended));
+    }
+}
