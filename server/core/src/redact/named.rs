@@ -1,0 +1,333 @@
+//! Values behind a name that says they are secret: `KEY=value`, `"key": "value"`,
+//! `--key value`-less flags, headers. The name stays, the value goes.
+//!
+//! Most lines with `token` or `password` in them are prose or source code. So the
+//! name must end as a name, a separator must follow, and a value that is a
+//! placeholder, a reference or plain code is left alone.
+
+use super::look::{self, Answer, Class, End};
+
+/// Longest rest of a name behind its anchor, in bytes.
+const MAX_NAME_REST: usize = 48;
+
+/// Most blanks on either side of the separator.
+const MAX_BLANKS: usize = 8;
+
+/// Fewest bytes of a value.
+const MIN_VALUE: usize = 4;
+
+/// Fewest bytes of an unquoted value behind a colon or a spaced separator, where
+/// prose and code are more likely than a secret.
+const MIN_LOOSE_VALUE: usize = 8;
+
+/// Words that may follow the anchor within a name: `SECRET_ACCESS_KEY`, `token2`.
+const NAME_PARTS: &[&str] = &[
+    "access",
+    "key",
+    "base",
+    "base64",
+    "b64",
+    "value",
+    "val",
+    "string",
+    "text",
+    "plain",
+    "raw",
+    "prod",
+    "production",
+    "dev",
+    "test",
+    "staging",
+    "live",
+    "app",
+    "admin",
+    "root",
+    "user",
+    "db",
+    "api",
+    "new",
+    "old",
+    "s",
+];
+
+/// What stands where a value would.
+const PLACEHOLDERS: &[&str] = &[
+    "none",
+    "null",
+    "nil",
+    "true",
+    "false",
+    "undefined",
+    "string",
+    "bytes",
+    "optional",
+    "required",
+    "redacted",
+    "hidden",
+    "masked",
+    "yes",
+    "no",
+    "empty",
+    "unset",
+    "missing",
+    "invalid",
+    "expired",
+    "changed",
+    "password",
+    "secret",
+    "token",
+    "example",
+    "placeholder",
+    "str",
+];
+
+/// A cursor that knows when the buffer ends before the text does.
+struct Cursor<'a> {
+    buffer: &'a [u8],
+    at: usize,
+    end: End,
+}
+
+/// The text may go on: [`Answer::More`], or nothing more at its end.
+struct Unfinished;
+
+impl Cursor<'_> {
+    fn peek(&self) -> Result<Option<u8>, Unfinished> {
+        match (self.buffer.get(self.at), self.end) {
+            (Some(byte), _) => Ok(Some(*byte)),
+            (None, End::Closed) => Ok(None),
+            (None, End::Open) => Err(Unfinished),
+        }
+    }
+
+    fn take(&mut self, wanted: u8) -> Result<bool, Unfinished> {
+        let found = self.peek()? == Some(wanted);
+        self.at += usize::from(found);
+        Ok(found)
+    }
+
+    /// Skips at most `most` bytes that `matches`; returns how many.
+    fn skip(&mut self, most: usize, matches: fn(u8) -> bool) -> Result<usize, Unfinished> {
+        let mut skipped = 0;
+        while skipped < most && self.peek()?.is_some_and(matches) {
+            self.at += 1;
+            skipped += 1;
+        }
+        Ok(skipped)
+    }
+
+    /// An opening quote, and how a value within it runs.
+    fn quote(&mut self) -> Result<Option<Class>, Unfinished> {
+        for quote in [b'"', b'\'', b'`'] {
+            if self.take(quote)? {
+                return Ok(Some(Class::Quoted(quote)));
+            }
+        }
+        if self.peek()? == Some(b'\\') {
+            self.at += 1;
+            if self.take(b'"')? {
+                return Ok(Some(Class::EscapedQuoted));
+            }
+            self.at -= 1;
+        }
+        Ok(None)
+    }
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+}
+
+/// How sure the form of an assignment makes us that it is one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// `NAME=value`, all capitals: the environment.
+    Environment,
+    /// `name=value` without blanks, or anything in quotes.
+    Tight,
+    /// `name: value`, `name = value`.
+    Loose,
+}
+
+/// A secret-shaped name at `start`, its anchor ending at `behind`.
+pub(super) fn named(buffer: &[u8], start: usize, behind: usize, end: End) -> Answer {
+    let anchor = buffer.get(start..behind).unwrap_or_default();
+    let capitals = !anchor.iter().any(u8::is_ascii_lowercase);
+    let mut cursor = Cursor {
+        buffer,
+        at: behind,
+        end,
+    };
+    let Ok(place) = find_value(&mut cursor, capitals) else {
+        return Answer::More;
+    };
+    let Some((class, form)) = place else {
+        return Answer::No;
+    };
+    let run = look::run(buffer, cursor.at, class, end);
+    if run.open && run.len() < look::CERTAIN_AFTER {
+        return Answer::More;
+    }
+    if is_secret(look::window(buffer, run), form) {
+        look::accept(run, class, "named-secret")
+    } else {
+        Answer::No
+    }
+}
+
+/// Walks from the anchor's end to the value; `None` where there is none.
+fn find_value(
+    cursor: &mut Cursor<'_>,
+    capitals: bool,
+) -> Result<Option<(Class, Form)>, Unfinished> {
+    let name = cursor.at;
+    if cursor.skip(MAX_NAME_REST, is_name)? == MAX_NAME_REST {
+        return Ok(None);
+    }
+    if !ends_name(cursor.buffer.get(name..cursor.at).unwrap_or_default()) {
+        return Ok(None);
+    }
+    let quoted_name = cursor.quote()?.is_some();
+    if quoted_name {
+        cursor.take(b']')?;
+    }
+    let mut blanks = cursor.skip(MAX_BLANKS, is_blank)?;
+    let Some(colon) = separator(cursor)? else {
+        return Ok(None);
+    };
+    blanks += cursor.skip(MAX_BLANKS, is_blank)?;
+    let quote = cursor.quote()?;
+    let form = match (colon || blanks > 0, capitals, quote) {
+        (false, true, _) => Form::Environment,
+        (false, false, None) | (_, _, Some(_)) => Form::Tight,
+        (true, _, None) => Form::Loose,
+    };
+    Ok(Some((quote.unwrap_or(Class::Unquoted), form)))
+}
+
+/// Whether what follows an anchor ends a name that still means a secret.
+fn ends_name(rest: &[u8]) -> bool {
+    rest.split(|byte| matches!(byte, b'_' | b'-' | b'.'))
+        .all(|part| {
+            part.iter().all(u8::is_ascii_digit)
+                || NAME_PARTS
+                    .iter()
+                    .any(|known| known.as_bytes().eq_ignore_ascii_case(part))
+        })
+}
+
+/// `=`, `:`, `:=` or `=>`, but no comparison and no path. Whether it is a colon.
+fn separator(cursor: &mut Cursor<'_>) -> Result<Option<bool>, Unfinished> {
+    let colon = if cursor.take(b':')? {
+        true
+    } else if cursor.take(b'=')? {
+        false
+    } else {
+        return Ok(None);
+    };
+    let second = cursor.peek()?;
+    match (colon, second) {
+        (true, Some(b'=')) | (false, Some(b'>')) => cursor.at += 1,
+        (true, Some(b':' | b'/')) | (false, Some(b'=' | b'~')) => return Ok(None),
+        _ => {}
+    }
+    Ok(Some(colon))
+}
+
+fn is_secret(value: &[u8], form: Form) -> bool {
+    if value.len() < MIN_VALUE || is_placeholder(value) {
+        return false;
+    }
+    match form {
+        Form::Environment => true,
+        Form::Tight => !is_prose(value) && !is_reference(value),
+        Form::Loose => {
+            value.len() >= MIN_LOOSE_VALUE && !is_reference(value) && look::is_random(value)
+        }
+    }
+}
+
+/// Words with blanks between them and no digit: a label, a message.
+fn is_prose(value: &[u8]) -> bool {
+    value.contains(&b' ') && !value.iter().any(u8::is_ascii_digit)
+}
+
+/// An identifier or a member of one: source code, not a value.
+fn is_reference(value: &[u8]) -> bool {
+    let parts = || value.split(|byte| *byte == b'.');
+    parts().count() > 1
+        && parts().all(|part| {
+            part.first()
+                .is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_')
+                && part
+                    .iter()
+                    .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+                && part.iter().filter(|byte| byte.is_ascii_digit()).count() <= 1
+        })
+}
+
+/// Whether `value` only stands for one: a variable, a mask, a word like `null`.
+pub(super) fn is_placeholder(value: &[u8]) -> bool {
+    /// A mask shows this many different bytes at most.
+    const MOST_DIFFERENT_IN_MASK: usize = 1;
+    let first = value.first().copied().unwrap_or(b' ');
+    if matches!(first, b'$' | b'<' | b'{' | b'%' | b'[' | b'(' | b'@' | b'*') {
+        return true;
+    }
+    let mut different: Vec<u8> = value.to_vec();
+    different.sort_unstable();
+    different.dedup();
+    different.len() <= MOST_DIFFERENT_IN_MASK
+        || PLACEHOLDERS
+            .iter()
+            .any(|word| word.as_bytes().eq_ignore_ascii_case(value))
+}
+
+/// The credentials in an `Authorization` header: everything behind the scheme.
+pub(super) fn authorization(buffer: &[u8], behind: usize, end: End) -> Answer {
+    let mut cursor = Cursor {
+        buffer,
+        at: behind,
+        end,
+    };
+    match find_credentials(&mut cursor) {
+        Err(Unfinished) => Answer::More,
+        Ok(false) => Answer::No,
+        Ok(true) => {
+            let run = look::run(buffer, cursor.at, Class::Credential, end);
+            if run.open && run.len() < look::CERTAIN_AFTER {
+                return Answer::More;
+            }
+            let credentials = look::window(buffer, run);
+            if credentials.len() < MIN_LOOSE_VALUE || is_placeholder(credentials) {
+                return Answer::No;
+            }
+            look::accept(run, Class::Credential, "authorization")
+        }
+    }
+}
+
+fn find_credentials(cursor: &mut Cursor<'_>) -> Result<bool, Unfinished> {
+    /// Longest name of an authentication scheme, in bytes.
+    const MAX_SCHEME: usize = 24;
+    cursor.quote()?;
+    cursor.skip(MAX_BLANKS, is_blank)?;
+    if separator(cursor)?.is_none() {
+        return Ok(false);
+    }
+    cursor.skip(MAX_BLANKS, is_blank)?;
+    cursor.quote()?;
+    let scheme = cursor.skip(MAX_SCHEME, |byte| {
+        byte.is_ascii_alphabetic() || byte == b'-'
+    })?;
+    let blanks = cursor.skip(MAX_BLANKS, is_blank)?;
+    if blanks == 0 {
+        // No scheme: the whole field is the token.
+        cursor.at -= scheme;
+    }
+    Ok(true)
+}

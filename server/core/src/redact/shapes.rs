@@ -1,0 +1,378 @@
+//! The known shapes and the anchors that lead to them. One automaton finds every
+//! anchor in a pass; only there is a shape asked.
+//!
+//! The formats are facts from their issuers' documentation; the table is our own.
+
+use std::sync::LazyLock;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use super::look::{self, Answer, Class, End};
+use super::{named, private_key};
+
+/// A token that starts with a fixed prefix.
+struct Token {
+    kind: &'static str,
+    prefix: &'static str,
+    class: Class,
+    /// Fewest bytes behind the prefix.
+    min: usize,
+    /// Most bytes behind the prefix, if a longer run is something else.
+    max: Option<usize>,
+}
+
+const fn token(kind: &'static str, prefix: &'static str, class: Class, min: usize) -> Token {
+    Token {
+        kind,
+        prefix,
+        class,
+        min,
+        max: None,
+    }
+}
+
+const fn fixed(kind: &'static str, prefix: &'static str, class: Class, length: usize) -> Token {
+    Token {
+        kind,
+        prefix,
+        class,
+        min: length,
+        max: Some(length),
+    }
+}
+
+const TOKENS: &[Token] = &[
+    fixed("aws-key-id", "AKIA", Class::Capitals, 16),
+    fixed("aws-key-id", "ASIA", Class::Capitals, 16),
+    fixed("aws-key-id", "ABIA", Class::Capitals, 16),
+    fixed("aws-key-id", "ACCA", Class::Capitals, 16),
+    token("github-token", "ghp_", Class::Alnum, 36),
+    token("github-token", "gho_", Class::Alnum, 36),
+    token("github-token", "ghu_", Class::Alnum, 36),
+    token("github-token", "ghs_", Class::Alnum, 36),
+    token("github-token", "ghr_", Class::Alnum, 36),
+    token("github-token", "github_pat_", Class::Base64Url, 36),
+    token("gitlab-token", "glpat-", Class::Dotted, 20),
+    token("gitlab-token", "gldt-", Class::Dotted, 20),
+    token("gitlab-token", "glrt-", Class::Dotted, 20),
+    token("gitlab-token", "glptt-", Class::Dotted, 20),
+    token("gitlab-token", "glcbt-", Class::Dotted, 20),
+    token("slack-token", "xoxb-", Class::Base64Url, 20),
+    token("slack-token", "xoxp-", Class::Base64Url, 20),
+    token("slack-token", "xoxa-", Class::Base64Url, 20),
+    token("slack-token", "xoxr-", Class::Base64Url, 20),
+    token("slack-token", "xoxs-", Class::Base64Url, 20),
+    token("slack-token", "xoxe-", Class::Base64Url, 20),
+    token("slack-token", "xoxe.xox", Class::Dotted, 20),
+    token("slack-token", "xapp-", Class::Base64Url, 20),
+    token(
+        "slack-webhook",
+        "hooks.slack.com/services/",
+        Class::Path,
+        20,
+    ),
+    token("stripe-key", "sk_live_", Class::Alnum, 16),
+    token("stripe-key", "sk_test_", Class::Alnum, 16),
+    token("stripe-key", "rk_live_", Class::Alnum, 16),
+    token("stripe-key", "rk_test_", Class::Alnum, 16),
+    token("stripe-webhook", "whsec_", Class::Alnum, 24),
+    token("anthropic-key", "sk-ant-", Class::Base64Url, 24),
+    token("openai-key", "sk-proj-", Class::Base64Url, 24),
+    token("openai-key", "sk-svcacct-", Class::Base64Url, 24),
+    token("openai-key", "sk-admin-", Class::Base64Url, 24),
+    token("openrouter-key", "sk-or-v1-", Class::Alnum, 32),
+    token("openai-key", "sk-", Class::Alnum, 32),
+    token("google-key", "AIza", Class::Base64Url, 35),
+    token("google-token", "ya29.", Class::Dotted, 30),
+    token("google-secret", "GOCSPX-", Class::Base64Url, 24),
+    token("npm-token", "npm_", Class::Alnum, 36),
+    token("pypi-token", "pypi-AgE", Class::Base64Url, 50),
+    token("crates-token", "cio", Class::Alnum, 32),
+    token("rubygems-token", "rubygems_", Class::Alnum, 48),
+    token("docker-token", "dckr_pat_", Class::Base64Url, 24),
+    token("huggingface-token", "hf_", Class::Alnum, 30),
+    token("digitalocean-token", "dop_v1_", Class::Alnum, 60),
+    token("sendgrid-key", "SG.", Class::Dotted, 60),
+    token("vault-token", "hvs.", Class::Base64Url, 24),
+    token("databricks-token", "dapi", Class::Alnum, 32),
+    token("linear-key", "lin_api_", Class::Alnum, 32),
+    token("age-key", "AGE-SECRET-KEY-1", Class::Capitals, 50),
+];
+
+/// Anchors of the shapes that are more than a prefix.
+const NAMED: &[(&str, Shape)] = &[
+    ("eyJ", Shape::Jwt),
+    ("://", Shape::Userinfo),
+    ("authorization", Shape::Authorization),
+    ("bearer ", Shape::Bearer),
+    ("-----begin ", Shape::PrivateKey),
+    ("password", Shape::Named),
+    ("passwd", Shape::Named),
+    ("passphrase", Shape::Named),
+    ("pgpass", Shape::Named),
+    ("secret", Shape::Named),
+    ("token", Shape::Named),
+    ("apikey", Shape::Named),
+    ("api_key", Shape::Named),
+    ("api-key", Shape::Named),
+    ("accesskey", Shape::Named),
+    ("access_key", Shape::Named),
+    ("access-key", Shape::Named),
+    ("account_key", Shape::Named),
+    ("accountkey", Shape::Named),
+    ("auth_key", Shape::Named),
+    ("encryption_key", Shape::Named),
+    ("signing_key", Shape::Named),
+    ("private_key", Shape::Named),
+    ("privatekey", Shape::Named),
+    ("credential", Shape::Named),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Token(usize),
+    Jwt,
+    Userinfo,
+    Authorization,
+    Bearer,
+    PrivateKey,
+    Named,
+}
+
+/// All anchors, compiled.
+pub(super) struct Shapes {
+    automaton: AhoCorasick,
+    /// Shape of each pattern of the automaton.
+    shapes: Vec<Shape>,
+    /// The anchors in lower case.
+    anchors: Vec<Vec<u8>>,
+    longest: usize,
+    /// Which bytes, in either case, begin an anchor.
+    first: [bool; 256],
+}
+
+/// An anchor in a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Anchor {
+    pub(super) start: usize,
+    end: usize,
+    shape: usize,
+}
+
+impl Shapes {
+    pub(super) fn shared() -> &'static Self {
+        static SHARED: LazyLock<Shapes> = LazyLock::new(Shapes::compile);
+        &SHARED
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "the anchors are constants, built in every test"
+    )]
+    fn compile() -> Self {
+        let tokens = TOKENS
+            .iter()
+            .enumerate()
+            .map(|(at, token)| (token.prefix, Shape::Token(at)));
+        let (anchors, shapes): (Vec<Vec<u8>>, Vec<Shape>) = tokens
+            .chain(NAMED.iter().copied())
+            .map(|(anchor, shape)| (anchor.to_ascii_lowercase().into_bytes(), shape))
+            .unzip();
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .ascii_case_insensitive(true)
+            .kind(Some(aho_corasick::AhoCorasickKind::DFA))
+            .build(&anchors)
+            .expect("the anchors fit an automaton");
+        let mut first = [false; 256];
+        for byte in anchors.iter().filter_map(|anchor| anchor.first()) {
+            for byte in [byte.to_ascii_lowercase(), byte.to_ascii_uppercase()] {
+                if let Some(flag) = first.get_mut(usize::from(byte)) {
+                    *flag = true;
+                }
+            }
+        }
+        let longest = anchors.iter().map(Vec::len).max().unwrap_or(0);
+        Self {
+            automaton,
+            shapes,
+            anchors,
+            longest,
+            first,
+        }
+    }
+
+    /// The first anchor at or behind `from`, the longest of those that start there.
+    pub(super) fn next_anchor(&self, buffer: &[u8], from: usize) -> Option<Anchor> {
+        let rest = buffer.get(from..)?;
+        let hit = self.automaton.find(rest)?;
+        Some(Anchor {
+            start: from + hit.start(),
+            end: from + hit.end(),
+            shape: hit.pattern().as_usize(),
+        })
+    }
+
+    /// Where the first beginning of an anchor that reaches the buffer's end starts;
+    /// the buffer's length if there is none.
+    pub(super) fn partial_anchor(&self, buffer: &[u8], from: usize) -> usize {
+        let from = from.max(buffer.len().saturating_sub(self.longest.saturating_sub(1)));
+        (from..buffer.len())
+            .find(|at| self.is_partial(buffer, *at))
+            .unwrap_or(buffer.len())
+    }
+
+    /// Whether everything from `at` on is the beginning of an anchor.
+    pub(super) fn is_partial(&self, buffer: &[u8], at: usize) -> bool {
+        let rest = buffer.get(at..).unwrap_or_default();
+        let first = rest
+            .first()
+            .and_then(|byte| self.first.get(usize::from(*byte)));
+        first == Some(&true)
+            && rest.len() < self.longest
+            && self.anchors.iter().any(|anchor| {
+                rest.len() < anchor.len()
+                    && anchor
+                        .get(..rest.len())
+                        .is_some_and(|head| head.eq_ignore_ascii_case(rest))
+            })
+    }
+
+    /// What the anchor's shape says. `before` is the byte in front of the anchor.
+    pub(super) fn ask(
+        &self,
+        anchor: &Anchor,
+        buffer: &[u8],
+        before: Option<u8>,
+        end: End,
+    ) -> Answer {
+        let Anchor {
+            start, end: behind, ..
+        } = *anchor;
+        let inside_word = before.is_some_and(|byte| byte.is_ascii_alphanumeric());
+        match self.shapes.get(anchor.shape) {
+            Some(Shape::Token(at)) if !inside_word => match TOKENS.get(*at) {
+                Some(token) => token.ask(buffer, start, end),
+                None => Answer::No,
+            },
+            Some(Shape::Jwt) if !inside_word => jwt(buffer, start, end),
+            Some(Shape::Bearer) if !inside_word => bearer(buffer, behind, end),
+            Some(Shape::Userinfo) => userinfo(buffer, behind, end),
+            Some(Shape::Authorization) => named::authorization(buffer, behind, end),
+            Some(Shape::PrivateKey) => private_key::begin(buffer, start, end),
+            Some(Shape::Named) => named::named(buffer, start, behind, end),
+            Some(Shape::Token(_) | Shape::Jwt | Shape::Bearer) | None => Answer::No,
+        }
+    }
+}
+
+impl Token {
+    fn ask(&self, buffer: &[u8], start: usize, end: End) -> Answer {
+        let rest = buffer.get(start..).unwrap_or_default();
+        if !rest.starts_with(self.prefix.as_bytes()) {
+            return Answer::No;
+        }
+        let run = look::run(buffer, start + self.prefix.len(), self.class, end);
+        if self.max.is_some_and(|max| run.len() > max) {
+            return Answer::No;
+        }
+        if run.open && run.len() < look::CERTAIN_AFTER {
+            return Answer::More;
+        }
+        if run.len() < self.min || !look::is_random(look::window(buffer, run)) {
+            return Answer::No;
+        }
+        let whole = look::Run { start, ..run };
+        look::accept(whole, self.class, self.kind)
+    }
+}
+
+/// A signed web token: a header and a payload, both JSON in base64url, and more.
+fn jwt(buffer: &[u8], start: usize, end: End) -> Answer {
+    /// Longest header in bytes; beyond, it is not a header.
+    const MAX_HEADER: usize = 512;
+    /// Fewest bytes of a header: `{"alg":"x"}`.
+    const MIN_HEADER: usize = 12;
+    /// Fewest bytes behind the header.
+    const MIN_REST: usize = 16;
+    if !buffer.get(start..).unwrap_or_default().starts_with(b"eyJ") {
+        return Answer::No;
+    }
+    let header = look::run(buffer, start, Class::Base64Url, end);
+    if header.len() > MAX_HEADER {
+        return Answer::No;
+    }
+    if header.open {
+        return Answer::More;
+    }
+    if header.len() < MIN_HEADER || buffer.get(header.end) != Some(&b'.') {
+        return Answer::No;
+    }
+    let rest = look::run(buffer, header.end + 1, Class::Dotted, end);
+    if rest.open && rest.len() < look::CERTAIN_AFTER {
+        return Answer::More;
+    }
+    if rest.len() < MIN_REST {
+        return Answer::No;
+    }
+    look::accept(look::Run { start, ..rest }, Class::Dotted, "jwt")
+}
+
+/// The credentials behind `Bearer `.
+fn bearer(buffer: &[u8], behind: usize, end: End) -> Answer {
+    /// Fewest bytes: shorter ones are words, as in `bearer of bad news`.
+    const MIN_TOKEN: usize = 16;
+    let run = look::run(buffer, behind, Class::Credential, end);
+    if run.open && run.len() < look::CERTAIN_AFTER {
+        return Answer::More;
+    }
+    if run.len() < MIN_TOKEN || !look::is_random(look::window(buffer, run)) {
+        return Answer::No;
+    }
+    look::accept(run, Class::Credential, "bearer-token")
+}
+
+/// The password, or else the user that is a token, in `scheme://user:password@host`.
+fn userinfo(buffer: &[u8], behind: usize, end: End) -> Answer {
+    /// Longest user information in bytes.
+    const MAX_USERINFO: usize = 1024;
+    /// Fewest bytes of a user without password that is taken for a token.
+    const MIN_USER_TOKEN: usize = 16;
+    let rest = buffer.get(behind..).unwrap_or_default();
+    let ends = |byte: &u8| {
+        *byte <= b' '
+            || matches!(
+                byte,
+                b'/' | b'?' | b'#' | b'"' | b'\'' | b'`' | b'<' | b'>' | b'\\' | 0x7f
+            )
+    };
+    let length = match rest.iter().take(MAX_USERINFO).position(ends) {
+        Some(length) => length,
+        None if rest.len() >= MAX_USERINFO => return Answer::No,
+        None if end == End::Open => return Answer::More,
+        None => rest.len(),
+    };
+    let Some(info) = rest.get(..length).and_then(|authority| {
+        authority
+            .iter()
+            .rposition(|byte| *byte == b'@')
+            .and_then(|at| authority.get(..at))
+    }) else {
+        return Answer::No;
+    };
+    let secret = match info.iter().position(|byte| *byte == b':') {
+        Some(colon) => info.get(colon + 1..).unwrap_or_default(),
+        None if info.len() >= MIN_USER_TOKEN && look::is_random(info) => info,
+        None => return Answer::No,
+    };
+    if secret.is_empty() || named::is_placeholder(secret) {
+        return Answer::No;
+    }
+    let stop = behind + info.len();
+    let hit = look::Run {
+        start: stop - secret.len(),
+        end: stop,
+        open: false,
+    };
+    look::accept(hit, Class::Credential, "url-password")
+}
