@@ -1,1 +1,29 @@
-fn main() {}
+//! The `execgate` binary: thin. The launcher comes before everything else,
+//! because it must not start threads or read configuration.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use execgate_server::cli::{Cli, Task};
+
+/// Exit code for a configuration that is no good, as clap has for arguments.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    // LAUNCHER HOOK: goes here, before clap and tokio:
+    // if std::env::args_os().nth(1).is_some_and(|name| name == "__launcher") {
+    //     return execgate_engine::launcher_main();
+    // }
+    match Cli::parse().prepare() {
+        Ok(Task::Done) => ExitCode::SUCCESS,
+        Ok(Task::Serve(config)) => {
+            // SERVE HOOK: `execgate_server::serve::serve(*config)` goes here.
+            tracing::error!(data_dir = %config.data_dir.display(), "nothing to serve yet");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("execgate: failed to {error}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}

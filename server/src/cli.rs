@@ -1,0 +1,184 @@
+//! The command line. Flags and their variables become [`Overrides`]; what they
+//! mean together is the configuration's business.
+
+use std::env;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, ListenAddress, Overrides, PolicyName};
+use crate::logging::{self, LogFormat, LoggingError};
+
+/// Safe, stateful shell sessions for agents, over gRPC.
+#[derive(Debug, Parser)]
+#[command(name = "execgate", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve sessions until told to stop.
+    Serve(ServeArguments),
+}
+
+/// The arguments of `execgate serve`.
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// Address to listen on, `127.0.0.1:PORT` or `unix:PATH`; may be given more
+    /// than once, or as a list with commas
+    #[arg(
+        long,
+        env = "EXECGATE_LISTEN",
+        value_name = "ADDR",
+        value_delimiter = ','
+    )]
+    pub listen: Vec<ListenAddress>,
+
+    /// Directory for the token, keys and audit log
+    /// [default: $XDG_STATE_HOME/execgate or ~/.local/state/execgate]
+    #[arg(long, env = "EXECGATE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Configuration file (TOML)
+    #[arg(long, env = "EXECGATE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Policy that judges every command
+    #[arg(long, env = "EXECGATE_POLICY", value_name = "NAME")]
+    pub policy: Option<PolicyName>,
+
+    /// Print the effective configuration, secrets hidden, and exit
+    #[arg(long)]
+    pub print_config: bool,
+
+    /// What to log, like `info,execgate_engine=debug`
+    #[arg(
+        long,
+        env = "EXECGATE_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    pub log: String,
+
+    /// How log lines look
+    #[arg(
+        long,
+        env = "EXECGATE_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
+}
+
+/// What is left to do when the arguments have been dealt with.
+#[derive(Debug)]
+pub enum Task {
+    /// Serve with this configuration; logging has been started.
+    Serve(Box<Config>),
+    /// Nothing: the answer has been printed.
+    Done,
+}
+
+/// Why the server did not start. The process ends with code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is no good.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Logging cannot be started.
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
+    /// The answer cannot be printed.
+    #[error("print the configuration: {0}")]
+    Print(#[source] io::Error),
+}
+
+impl Cli {
+    /// Loads the configuration, and prints it or starts logging.
+    pub fn prepare(self) -> Result<Task, StartError> {
+        let Command::Serve(arguments) = self.command;
+        let overrides = Overrides {
+            listen: arguments.listen,
+            data_dir: arguments.data_dir,
+            policy: arguments.policy,
+        };
+        let config = Config::load(arguments.config.as_deref(), overrides, &|name| {
+            env::var_os(name)
+        })?;
+        if arguments.print_config {
+            let text = config.to_toml()?;
+            io::stdout()
+                .write_all(text.as_bytes())
+                .map_err(StartError::Print)?;
+            return Ok(Task::Done);
+        }
+        logging::start(&arguments.log, arguments.log_format)?;
+        Ok(Task::Serve(Box::new(config)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<ServeArguments, clap::Error> {
+        let line = ["execgate", "serve"].iter().chain(arguments);
+        Cli::try_parse_from(line).map(|cli| match cli.command {
+            Command::Serve(arguments) => arguments,
+        })
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn several_addresses_may_be_given() {
+        let line = [
+            "--listen",
+            "127.0.0.1:1",
+            "--listen",
+            "unix:/run/x,127.0.0.1:2",
+        ];
+        let given: Vec<_> = parse(&line)
+            .unwrap()
+            .listen
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(given, ["127.0.0.1:1", "unix:/run/x", "127.0.0.1:2"]);
+    }
+
+    #[test]
+    fn an_address_others_can_reach_is_refused() {
+        let error = parse(&["--listen", "0.0.0.0:7443"]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ValueValidation);
+        assert!(
+            error.to_string().contains("not a loopback address"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_configuration_that_is_missing_is_named() {
+        let arguments = parse(&["--config", "/no/such.toml"]).unwrap();
+        let error = Cli {
+            command: Command::Serve(arguments),
+        }
+        .prepare()
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "read /no/such.toml: No such file or directory (os error 2)"
+        );
+    }
+}

@@ -1,0 +1,177 @@
+//! The server's configuration: one TOML file, the environment and flags, put
+//! together and validated once. After [`Config::load`] every value is good and
+//! nothing below checks it again.
+//!
+//! Precedence: flag, then `EXECGATE_*` variable, then file, then default. Flags
+//! and variables arrive as [`Overrides`]; the file's keys are [`FileConfig`].
+//! Unknown keys are refused. This room opens no socket and makes no directory.
+
+mod duration;
+mod error;
+mod file;
+mod listen;
+mod secret;
+mod sections;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use execgate_core::audit::Digest;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+pub use duration::{HumanDuration, Lifetime};
+pub use error::ConfigError;
+pub use file::FileConfig;
+pub use listen::{DEFAULT_TCP_PORT, ListenAddress};
+pub use secret::{RegisteredSecret, SecretSource, SecretText};
+pub use sections::{Audit, Limits, Local, Policy, PolicyName, Redaction, Sessions};
+
+/// Name of the socket that a server listens on by default, in its data directory.
+const SOCKET_NAME: &str = "execgate.sock";
+/// Name of the data directory in the user's state directory.
+const STATE_NAME: &str = "execgate";
+
+/// The effective configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Config {
+    /// Where the server listens.
+    pub listen: Vec<ListenAddress>,
+    /// Where it keeps its token, keys and audit log.
+    pub data_dir: PathBuf,
+    /// How many sessions, and for how long.
+    pub sessions: Sessions,
+    /// Bounds on single executions.
+    pub limits: Limits,
+    /// Sessions on this machine.
+    pub local: Local,
+    /// What may run.
+    pub policy: Policy,
+    /// What is hidden.
+    pub redaction: Redaction,
+    /// The audit log.
+    pub audit: Audit,
+}
+
+/// What flags and variables say, over what the file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Replaces the file's `listen` if not empty.
+    pub listen: Vec<ListenAddress>,
+    /// Replaces `data_dir`.
+    pub data_dir: Option<PathBuf>,
+    /// Replaces `policy.name`, and sets `policy.file` aside.
+    pub policy: Option<PolicyName>,
+}
+
+/// Looks a variable up; a parameter, so that tests need not change their own.
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+impl Config {
+    /// Reads the file, if there is one, and puts everything together.
+    pub fn load(
+        path: Option<&Path>,
+        overrides: Overrides,
+        variables: Variables<'_>,
+    ) -> Result<Self, ConfigError> {
+        let file = path.map(FileConfig::read).transpose()?.unwrap_or_default();
+        Self::resolve(file, overrides, variables)
+    }
+
+    /// Puts a parsed file and the overrides together.
+    pub fn resolve(
+        file: FileConfig,
+        overrides: Overrides,
+        variables: Variables<'_>,
+    ) -> Result<Self, ConfigError> {
+        let data_dir = match overrides.data_dir.or(file.data_dir) {
+            Some(dir) => absolute(&dir)?,
+            None => default_data_dir(variables)?,
+        };
+        let policy = match overrides.policy {
+            Some(name) => Policy { name, file: None },
+            None => file.policy,
+        };
+        let listen = [overrides.listen, file.listen]
+            .into_iter()
+            .find(|given| !given.is_empty());
+        let config = Self {
+            listen: match listen {
+                Some(listen) => listen,
+                None => default_listen(&data_dir)?,
+            },
+            data_dir,
+            sessions: file.sessions,
+            limits: file.limits,
+            local: file.local,
+            policy,
+            redaction: file.redaction.load(variables)?,
+            audit: file.audit,
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The configuration as TOML, secrets left out: what `--print-config` shows.
+    pub fn to_toml(&self) -> Result<String, ConfigError> {
+        toml::to_string(self).map_err(|source| ConfigError::Print { source })
+    }
+
+    /// Hash of the configuration, secrets left out.
+    pub fn digest(&self) -> Result<Digest, ConfigError> {
+        Ok(Digest(Sha256::digest(self.to_toml()?).into()))
+    }
+
+    /// What no single value can say about itself.
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.sessions.validate()?;
+        for (index, address) in self.listen.iter().enumerate() {
+            if self
+                .listen
+                .iter()
+                .take(index)
+                .any(|earlier| earlier == address)
+            {
+                let problem = format!("`{address}` is there twice");
+                return Err(ConfigError::Value {
+                    key: "listen",
+                    problem,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `$XDG_STATE_HOME/execgate`, else `~/.local/state/execgate`.
+fn default_data_dir(variables: Variables<'_>) -> Result<PathBuf, ConfigError> {
+    // The XDG specification has relative paths ignored.
+    let absolute = |name| {
+        variables(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map(|state| state.join(STATE_NAME))
+        .ok_or(ConfigError::NoHome)
+}
+
+fn default_listen(data_dir: &Path) -> Result<Vec<ListenAddress>, ConfigError> {
+    let socket =
+        ListenAddress::unix(data_dir.join(SOCKET_NAME)).map_err(|problem| ConfigError::Value {
+            key: "data_dir",
+            problem,
+        })?;
+    Ok(vec![socket, ListenAddress::default_tcp()])
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! The sections of the configuration, with their defaults. Each field is the
+//! key of the same name.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::duration::{HumanDuration, Lifetime};
+use super::secret::{RegisteredSecret, SecretEntry};
+use super::{ConfigError, Variables};
+
+/// `[sessions]`: how many, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sessions {
+    /// Sessions open at once.
+    pub max: NonZeroU32,
+    /// A session without a running command is closed after this.
+    pub idle_ttl: HumanDuration,
+    /// A session is closed after this, whatever it does; `none` for never.
+    pub max_lifetime: Lifetime,
+    /// A command's time limit when its request names none.
+    pub default_timeout: HumanDuration,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            max: const { NonZeroU32::new(64).unwrap() },
+            idle_ttl: HumanDuration::from_secs(30 * 60),
+            max_lifetime: Lifetime::Limited(HumanDuration::from_secs(24 * 60 * 60)),
+            default_timeout: HumanDuration::from_secs(30 * 60),
+        }
+    }
+}
+
+impl Sessions {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let Some(limit) = self.max_lifetime.limit() else {
+            return Ok(());
+        };
+        let longer = [
+            ("sessions.idle_ttl", self.idle_ttl),
+            ("sessions.default_timeout", self.default_timeout),
+        ];
+        match longer
+            .into_iter()
+            .find(|(_, duration)| duration.get() > limit)
+        {
+            None => Ok(()),
+            Some((key, duration)) => {
+                let problem = format!("{duration} is longer than sessions.max_lifetime");
+                Err(ConfigError::Value { key, problem })
+            }
+        }
+    }
+}
+
+/// `[limits]`: bounds on single executions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of one command.
+    pub max_command_bytes: NonZeroU64,
+    /// Bytes of each stream that a Run answers with, when its request does not say.
+    pub output_budget_bytes: NonZeroU64,
+    /// Bytes of output kept in memory for each execution.
+    pub retained_output_bytes: NonZeroU64,
+    /// Finished executions kept for each session.
+    pub finished_executions: NonZeroU32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_command_bytes: const { NonZeroU64::new(1024 * 1024).unwrap() },
+            output_budget_bytes: const { NonZeroU64::new(100_000).unwrap() },
+            retained_output_bytes: const { NonZeroU64::new(8 * 1024 * 1024).unwrap() },
+            finished_executions: const { NonZeroU32::new(64).unwrap() },
+        }
+    }
+}
+
+/// `[local]`: sessions on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Local {
+    /// Who sessions run as when the server is root: a name or a number. Without
+    /// it the engine takes an unprivileged user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The server's variables that sessions see; a final `*` stands for anything.
+    pub env_allow: Vec<String>,
+}
+
+/// The variables that sessions see by default: what programs need to find each
+/// other and to speak the user's language, and nothing that opens doors.
+const ENV_ALLOW: [&str; 8] = [
+    "PATH", "HOME", "LANG", "LANGUAGE", "LC_*", "TZ", "TERM", "USER",
+];
+
+impl Default for Local {
+    fn default() -> Self {
+        Self {
+            user: None,
+            env_allow: ENV_ALLOW.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+/// A policy that comes with the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyName {
+    /// Refuses what destroys machines and what it cannot understand.
+    #[default]
+    Guard,
+    /// Refuses nothing.
+    Open,
+}
+
+/// `[policy]`: what may run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// The policy that comes with the server.
+    pub name: PolicyName,
+    /// A policy file; replaces the named policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+}
+
+/// `[redaction]` as it stands in the file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedactionKeys {
+    enabled: bool,
+    secret: Vec<SecretEntry>,
+}
+
+impl Default for RedactionKeys {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            secret: Vec::new(),
+        }
+    }
+}
+
+impl RedactionKeys {
+    /// Fetches the secrets.
+    pub(super) fn load(self, variables: Variables<'_>) -> Result<Redaction, ConfigError> {
+        let secrets = self.secret.into_iter().map(|entry| entry.load(variables));
+        Ok(Redaction {
+            enabled: self.enabled,
+            secret: secrets.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// `[redaction]`: what is hidden.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Redaction {
+    /// Whether common token shapes are hidden. Registered secrets always are.
+    pub enabled: bool,
+    /// `[[redaction.secret]]`: secrets to hide wherever they appear.
+    pub secret: Vec<RegisteredSecret>,
+}
+
+/// `[audit]`: the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// Whether the intent is on stable storage before its command starts.
+    /// Without it a power cut may lose records; a crash of the server does not.
+    pub sync: bool,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { sync: true }
+    }
+}

@@ -1,0 +1,181 @@
+//! Facts about the configuration as a whole.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+fn variables(name: &str) -> Option<OsString> {
+    match name {
+        "HOME" => Some("/home/agent".into()),
+        "API_KEY" => Some("k-123456".into()),
+        _ => None,
+    }
+}
+
+fn load(text: &str, overrides: Overrides) -> Result<Config, ConfigError> {
+    let file = FileConfig::parse(Path::new("gate.toml"), text)?;
+    Config::resolve(file, overrides, &variables)
+}
+
+fn check_error(text: &str, expected: &str) {
+    let error = load(text, Overrides::default()).unwrap_err().to_string();
+    assert_eq!(error, expected, "{text}");
+}
+
+#[test]
+fn without_a_file_everything_has_a_default() {
+    let config = Config::load(None, Overrides::default(), &variables).unwrap();
+    let expected = r#"listen = ["unix:/home/agent/.local/state/execgate/execgate.sock", "127.0.0.1:7443"]
+data_dir = "/home/agent/.local/state/execgate"
+
+[sessions]
+max = 64
+idle_ttl = "30m"
+max_lifetime = "1day"
+default_timeout = "30m"
+
+[limits]
+max_command_bytes = 1048576
+output_budget_bytes = 100000
+retained_output_bytes = 8388608
+finished_executions = 64
+
+[local]
+env_allow = ["PATH", "HOME", "LANG", "LANGUAGE", "LC_*", "TZ", "TERM", "USER"]
+
+[policy]
+name = "guard"
+
+[redaction]
+enabled = true
+secret = []
+
+[audit]
+sync = true
+"#;
+    assert_eq!(config.to_toml().unwrap(), expected);
+}
+
+#[test]
+fn what_is_printed_can_be_read_back() {
+    let text = r#"
+        listen = ["unix:/run/gate.sock"]
+        data_dir = "/var/lib/execgate"
+        sessions = { max = 3, idle_ttl = "90s", max_lifetime = "none" }
+        limits = { max_command_bytes = 5 }
+        local = { user = "nobody", env_allow = [] }
+        policy = { name = "open", file = "/etc/policy" }
+        audit = { sync = false }
+    "#;
+    let config = load(text, Overrides::default()).unwrap();
+    let printed = config.to_toml().unwrap();
+    assert_eq!(load(&printed, Overrides::default()).unwrap(), config);
+}
+
+#[test]
+fn overrides_win_over_the_file() {
+    let text = "listen = ['127.0.0.1:1']\ndata_dir = '/a'\npolicy = { file = '/etc/policy' }";
+    let overrides = Overrides {
+        listen: vec!["127.0.0.1:2".parse().unwrap()],
+        data_dir: Some("/b".into()),
+        policy: Some(PolicyName::Open),
+    };
+    let expected = Config {
+        listen: overrides.listen.clone(),
+        data_dir: "/b".into(),
+        policy: Policy {
+            name: PolicyName::Open,
+            file: None,
+        },
+        ..load("", Overrides::default()).unwrap()
+    };
+    assert_eq!(load(text, overrides).unwrap(), expected);
+}
+
+#[test]
+fn the_state_directory_is_taken_from_the_environment() {
+    let xdg = |name: &str| (name == "XDG_STATE_HOME").then(|| OsString::from("/state"));
+    let config = Config::load(None, Overrides::default(), &xdg).unwrap();
+    assert_eq!(config.data_dir, Path::new("/state/execgate"));
+    let error = Config::load(None, Overrides::default(), &|_| None).unwrap_err();
+    assert!(matches!(error, ConfigError::NoHome), "{error}");
+}
+
+#[test]
+fn errors_name_file_line_column_and_key() {
+    check_error(
+        "[sessions]\nmax = 3\nidel_ttl = '1s'\n",
+        "read gate.toml, line 3, column 1, key `sessions.idel_ttl`: unknown field `idel_ttl`, \
+         expected one of `max`, `idle_ttl`, `max_lifetime`, `default_timeout`",
+    );
+    check_error(
+        "sessions.max = 'many'\n",
+        "read gate.toml, line 1, column 16, key `sessions.max`: invalid type: string \"many\", \
+         expected a nonzero u32",
+    );
+    check_error(
+        "\nlisten = ['127.0.0.1:1', '0.0.0.0:1']\n",
+        "read gate.toml, line 2, column 10, key `listen[1]`: `0.0.0.0:1` is not a loopback \
+         address: without TLS the server listens on 127.0.0.1, [::1] or a Unix socket only",
+    );
+    check_error(
+        "[sessions]\nmax = = 3\n",
+        "read gate.toml, line 2, column 7, key `max`: extra `=`, expected nothing",
+    );
+}
+
+#[test]
+fn values_that_do_not_fit_together_are_refused() {
+    check_error(
+        "sessions.max_lifetime = '10m'\n",
+        "use the configuration: `sessions.idle_ttl`: 30m is longer than sessions.max_lifetime",
+    );
+    check_error(
+        "listen = ['127.0.0.1:1', '127.0.0.1:1']\n",
+        "use the configuration: `listen`: `127.0.0.1:1` is there twice",
+    );
+}
+
+#[test]
+fn secrets_come_from_three_places_and_are_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    fs::write(&path, "f-123456\n").unwrap();
+    let text = format!(
+        "[[redaction.secret]]\nname = 'v'\nvalue = 'v-123456'\n\
+         [[redaction.secret]]\nname = 'e'\nenv = 'API_KEY'\n\
+         [[redaction.secret]]\nname = 'f'\nfile = '{}'\n",
+        path.display()
+    );
+    let config = load(&text, Overrides::default()).unwrap();
+    let values: Vec<_> = config
+        .redaction
+        .secret
+        .iter()
+        .map(|it| it.value.expose())
+        .collect();
+    assert_eq!(values, ["v-123456", "k-123456", "f-123456"]);
+    let shown = format!("{config:?} {}", config.to_toml().unwrap());
+    assert!(values.iter().all(|value| !shown.contains(value)), "{shown}");
+    assert!(shown.contains("value = \"<secret>\""), "{shown}");
+}
+
+#[test]
+fn a_secret_that_cannot_be_had_stops_the_server() {
+    let secret = |keys: &str| format!("[[redaction.secret]]\nname = 'x'\n{keys}");
+    check_error(
+        &secret("env = 'NO_SUCH'"),
+        "load the secret `x`: NO_SUCH is not set",
+    );
+    check_error(
+        &secret("value = 'ab'"),
+        "load the secret `x`: it has 2 bytes, and 6 to 65536 can be hidden",
+    );
+    check_error(
+        &secret("env = 'A'\nvalue = 'hunter22'"),
+        "read gate.toml, line 1, column 1, key `redaction.secret[0]`: secret `x` needs exactly \
+         one of `value`, `env`, `file`",
+    );
+}

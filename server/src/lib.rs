@@ -1,0 +1,8 @@
+//! The execgate server: configuration, command line and gRPC edge around the
+//! engine. The only crate that knows tonic's server.
+
+pub mod cli;
+pub mod config;
+pub mod data_dir;
+pub mod logging;
+pub mod token;
