@@ -67,8 +67,6 @@ pub struct Limits {
     pub output_budget_bytes: NonZeroU64,
     /// Bytes of output kept in memory for each execution.
     pub retained_output_bytes: NonZeroU64,
-    /// Finished executions kept for each session.
-    pub finished_executions: NonZeroU32,
 }
 
 impl Default for Limits {
@@ -76,8 +74,7 @@ impl Default for Limits {
         Self {
             max_command_bytes: const { NonZeroU64::new(1024 * 1024).unwrap() },
             output_budget_bytes: const { NonZeroU64::new(100_000).unwrap() },
-            retained_output_bytes: const { NonZeroU64::new(8 * 1024 * 1024).unwrap() },
-            finished_executions: const { NonZeroU32::new(64).unwrap() },
+            retained_output_bytes: const { NonZeroU64::new(4 * 1024 * 1024).unwrap() },
         }
     }
 }

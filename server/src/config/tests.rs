@@ -39,8 +39,7 @@ default_timeout = "30m"
 [limits]
 max_command_bytes = 1048576
 output_budget_bytes = 100000
-retained_output_bytes = 8388608
-finished_executions = 64
+retained_output_bytes = 4194304
 
 [local]
 env_allow = ["PATH", "HOME", "LANG", "LANGUAGE", "LC_*", "TZ", "TERM", "USER"]

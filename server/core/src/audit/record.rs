@@ -4,6 +4,7 @@
 //! order in the stored JSON; fields may be added, never renamed or reused.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,16 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(transparent)]
 pub struct Micros(pub u64);
+
+impl From<SystemTime> for Micros {
+    /// Times before the epoch count as the epoch.
+    fn from(time: SystemTime) -> Self {
+        let since = time
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Self(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    }
+}
 
 /// A SHA-256 (or HMAC-SHA-256) value; lower-case hex in text and JSON.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -61,12 +72,15 @@ impl TryFrom<String> for Digest {
     }
 }
 
+/// Principal of records that the server writes for itself.
+pub const SYSTEM_PRINCIPAL: &str = "system";
+
 /// A record as it is handed to the store: everything but its place in the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRecord {
     /// When it happened.
     pub time: Micros,
-    /// On whose behalf; `system` for the server itself.
+    /// On whose behalf; [`SYSTEM_PRINCIPAL`] for the server itself.
     pub principal: String,
     /// The session concerned.
     pub session_id: Option<String>,
@@ -314,6 +328,10 @@ pub enum AuditCause {
     TransportLost,
     /// The server was restarted.
     ServerRestarted,
+    /// The session's shell stopped answering and was given up.
+    ShellBroken,
+    /// It was recorded and then not started after all.
+    NotStarted,
 }
 
 /// Who vouches for an outcome.
@@ -342,6 +360,8 @@ pub enum AuditChannel {
     Stderr,
     /// Both, through a terminal.
     Terminal,
+    /// What arrived between executions.
+    Background,
 }
 
 /// What one stream carried, after redaction.

@@ -10,13 +10,12 @@
 use std::collections::BTreeMap;
 
 use super::record::{
-    AuditBody, AuditRecord, ExecutionAbandoned, Micros, NewRecord, Recovered, SessionLost,
+    AuditBody, AuditRecord, ExecutionAbandoned, Micros, NewRecord, Recovered, SYSTEM_PRINCIPAL,
+    SessionLost,
 };
 
 /// Reason of a `session_lost` record written after a crash.
 const LOST_REASON: &str = "the server ended without closing it";
-/// Principal of records that nobody asked for.
-const SYSTEM_PRINCIPAL: &str = "system";
 
 /// Principal, session, execution: ids are unique only within the one before.
 type ExecutionKey = (String, Option<String>, Option<String>);

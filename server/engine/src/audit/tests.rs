@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use execgate_core::audit::{
     AuditBody, AuditCause, AuditObserver, AuditOutcome, ChainFault, ChainState, CommandKind,
-    ExecutionAbandoned, ExecutionIntent, ExecutionOutcome, Recovered, ServerStopped, verify,
+    ExecutionIntent, ExecutionOutcome, ServerStopped, verify,
 };
 use futures::future::join_all;
 use tempfile::TempDir;
@@ -18,6 +18,8 @@ use super::segment::list_segments;
 use super::segment_log::Counters;
 use super::writer::{Job, Writer};
 use super::*;
+
+mod recovery;
 
 const NOW: Micros = Micros(1_000_000);
 const SMALL: SegmentLogOptions = SegmentLogOptions {
@@ -256,82 +258,6 @@ async fn filters_let_through_what_they_name() {
 }
 
 #[tokio::test]
-async fn a_torn_tail_of_any_length_is_set_aside_and_recorded() {
-    for torn in [1_usize, 2, 63, 64, 65, 66, 100, 200] {
-        let place = place();
-        let log = open(&place.dir);
-        append(&log, stopped("kept")).await;
-        append(&log, stopped(&"lost".repeat(50))).await;
-        log.close().await.unwrap();
-        let bytes = used(&place.dir);
-        let cut = bytes.len() - torn;
-        write_at(&newest(&place.dir), &vec![0; torn], cut as u64);
-        let first = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-        let left = (cut - first) as u64;
-
-        let log = open(&place.dir);
-        let recovered = Recovered {
-            torn_bytes: left,
-            abandoned_executions: 0,
-            lost_sessions: 0,
-        };
-        let kept = ServerStopped {
-            reason: "kept".to_owned(),
-        };
-        let expected = [
-            AuditBody::ServerStopped(kept),
-            AuditBody::Recovered(recovered),
-        ];
-        assert_eq!(bodies(&log).await, expected, "torn {torn}");
-        let aside = newest(&place.dir).with_extension(format!("{first}.torn"));
-        assert_eq!(fs::read(aside).unwrap(), &bytes[first..cut]);
-    }
-}
-
-#[tokio::test]
-async fn an_intent_left_open_is_abandoned_at_the_next_start_only() {
-    let place = place();
-    let log = open(&place.dir);
-    append(&log, intent("a")).await;
-    log.close().await.unwrap();
-    open(&place.dir).close().await.unwrap();
-    let log = open(&place.dir);
-    let abandoned = ExecutionAbandoned { intent_sequence: 1 };
-    let recovered = Recovered {
-        torn_bytes: 0,
-        abandoned_executions: 1,
-        lost_sessions: 0,
-    };
-    let expected = [
-        intent("a").body,
-        AuditBody::ExecutionAbandoned(abandoned),
-        AuditBody::Recovered(recovered),
-    ];
-    assert_eq!(bodies(&log).await, expected);
-}
-
-#[tokio::test]
-async fn a_flipped_byte_in_a_durable_record_refuses_to_open() {
-    let place = place();
-    let log = open(&place.dir);
-    for text in ["one", "two", "three"] {
-        append(&log, stopped(text)).await;
-    }
-    log.close().await.unwrap();
-    let text = used(&place.dir);
-    let at = text.windows(3).position(|window| window == b"two").unwrap();
-    write_at(&newest(&place.dir), b"T", at as u64);
-    let error = SegmentLog::open(&place.dir, SegmentLogOptions::default(), NOW).unwrap_err();
-    let AuditError::Corrupt {
-        sequence, fault, ..
-    } = error
-    else {
-        panic!("{error}")
-    };
-    assert_eq!((sequence, fault), (2, ChainFault::HashMismatch));
-}
-
-#[tokio::test]
 async fn damage_in_a_sealed_segment_is_found_by_list() {
     let place = place();
     let log = SegmentLog::open(&place.dir, SMALL, NOW).unwrap();
@@ -491,39 +417,4 @@ async fn a_full_disk_fails_closed() {
     assert!(first.contains("No space left"), "{first}");
     assert_eq!(tell(Durability::Written).await, first);
     assert_eq!(counters.records.load(Ordering::Relaxed), 0);
-}
-
-/// Run by hand: `cargo test --release -p execgate-engine audit_latency -- --ignored --nocapture`.
-#[tokio::test]
-#[ignore = "a measurement, not a fact"]
-async fn audit_latency_beside_a_bare_fdatasync() {
-    const ROUNDS: usize = 1000;
-    let place = place();
-    let log = open(&place.dir);
-    let line = [b'x'; 600];
-    let file = fs::File::create_new(place.dir.join("bare")).unwrap();
-    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, 1 << 24).unwrap();
-    file.sync_all().unwrap();
-    let median = |mut samples: Vec<std::time::Duration>| {
-        samples.sort();
-        samples[samples.len() / 2]
-    };
-    let mut bare = Vec::new();
-    let mut synced = Vec::new();
-    let mut written = Vec::new();
-    for round in 0..ROUNDS {
-        let start = std::time::Instant::now();
-        file.write_all_at(&line, (round * line.len()) as u64)
-            .unwrap();
-        file.sync_data().unwrap();
-        bare.push(start.elapsed());
-        let start = std::time::Instant::now();
-        append(&log, intent("a")).await;
-        synced.push(start.elapsed());
-        let start = std::time::Instant::now();
-        log.append(outcome("a"), Durability::Written).await.unwrap();
-        written.push(start.elapsed());
-    }
-    let (bare, synced, written) = (median(bare), median(synced), median(written));
-    println!("bare {bare:?}, append synced {synced:?}, append written {written:?}");
 }
