@@ -11,6 +11,7 @@
     unreachable_pub,
     clippy::all,
     clippy::pedantic,
+    clippy::restriction,
     reason = "generated; the documentation is checked on the descriptors"
 )]
 pub mod v1 {
@@ -28,3 +29,6 @@ pub const ERROR_DOMAIN: &str = "execgate.dev";
 /// Largest message that the server sends or takes, in bytes: two channels at the
 /// largest output budget (2 x 16 MiB) and room for everything around them.
 pub const MAX_MESSAGE_BYTES: usize = 40 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;
