@@ -59,7 +59,7 @@ pub trait AuditStore: fmt::Debug + Send + Sync + 'static {
         durability: Durability,
     ) -> BoxFuture<'static, Result<Appended, AuditError>>;
 
-    /// Reads one page, oldest first.
+    /// Reads one page.
     fn list(&self, query: AuditQuery) -> BoxFuture<'static, Result<AuditPage, AuditError>>;
 
     /// The last record written.
@@ -71,8 +71,8 @@ pub trait AuditStore: fmt::Debug + Send + Sync + 'static {
 pub struct AuditQuery {
     /// Only this principal's.
     pub principal: Option<String>,
-    /// Only this session's.
-    pub session_id: Option<String>,
+    /// Only these sessions'; all if empty.
+    pub session_ids: Vec<String>,
     /// Only this execution's.
     pub execution_id: Option<String>,
     /// Only these kinds; all if empty.
@@ -81,21 +81,42 @@ pub struct AuditQuery {
     pub since: Option<Micros>,
     /// Only before this time.
     pub until: Option<Micros>,
-    /// Only after this sequence: the page token.
-    pub after_sequence: u64,
+    /// Where the page starts, and in which direction it goes.
+    pub start: PageStart,
     /// Records at most; 0 means [`DEFAULT_PAGE_RECORDS`], and
     /// [`MAX_PAGE_RECORDS`] is the most.
     pub limit: usize,
 }
 
+/// Where a page starts: what a page token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageStart {
+    /// After this sequence, towards newer records.
+    OldestFirst {
+        /// 0 for the beginning of the log.
+        after_sequence: u64,
+    },
+    /// Before this sequence, towards older records.
+    NewestFirst {
+        /// `None` for the end of the log.
+        before_sequence: Option<u64>,
+    },
+}
+
+impl Default for PageStart {
+    fn default() -> Self {
+        Self::OldestFirst { after_sequence: 0 }
+    }
+}
+
 /// One page of records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditPage {
-    /// The records, oldest first. A page may be short, even empty, while there
-    /// are more: only `next_after` tells.
+    /// The records in the order asked for. A page may be short, even empty,
+    /// while there are more: only `next` tells.
     pub records: Vec<AuditRecord>,
-    /// The `after_sequence` of the next page, if there may be one.
-    pub next_after: Option<u64>,
+    /// The `start` of the next page, if there may be one.
+    pub next: Option<PageStart>,
 }
 
 /// Where the log stands.
@@ -110,16 +131,17 @@ pub struct AuditHead {
 }
 
 impl AuditQuery {
-    /// True if `record` passes every filter.
+    /// True if `record` passes every filter, wherever the page starts.
     #[must_use]
     pub fn admits(&self, record: &AuditRecord) -> bool {
         let same = |wanted: &Option<String>, found: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| Some(wanted) == found)
         };
-        record.sequence > self.after_sequence
-            && same(&self.principal, Some(&record.principal))
-            && same(&self.session_id, record.session_id.as_deref())
+        let session = record.session_id.as_ref();
+        same(&self.principal, Some(&record.principal))
             && same(&self.execution_id, record.execution_id.as_deref())
+            && (self.session_ids.is_empty()
+                || session.is_some_and(|session| self.session_ids.contains(session)))
             && (self.kinds.is_empty() || self.kinds.contains(&record.body.kind()))
             && self.since.is_none_or(|since| record.time >= since)
             && self.until.is_none_or(|until| record.time < until)

@@ -2,15 +2,18 @@
 //!
 //! A page is bounded by records, by bytes and by what is read for it, so that
 //! no query holds memory or a thread for long: a page that stopped early says
-//! where to go on.
+//! where to go on. Sequences have no holes, so a record's place in its segment
+//! is known without parsing those before it.
 
-use std::path::Path;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use execgate_core::audit::{ChainFault, decode_line};
 
 use super::error::AuditError;
 use super::segment::{SegmentLines, Step, list_segments};
-use super::{AuditPage, AuditQuery, MAX_PAGE_BYTES};
+use super::{AuditPage, AuditQuery, MAX_PAGE_BYTES, PageStart};
 
 /// Bytes read for one page at most: a quarter of a second of work.
 const MAX_SCANNED_BYTES: u64 = 64 * 1024 * 1024;
@@ -22,51 +25,43 @@ pub(super) fn read_page(
     last: u64,
 ) -> Result<AuditPage, AuditError> {
     let segments = list_segments(dir)?;
-    let wanted = query.after_sequence.saturating_add(1);
-    // The segment that holds `wanted` is the last one that starts at or before it.
-    let start = segments
-        .partition_point(|(first, _)| *first <= wanted)
-        .saturating_sub(1);
-    let mut page = Page::new(query, last);
-    for (index, (first, path)) in segments.iter().enumerate().skip(start) {
-        if page.is_full() {
-            break;
+    let mut page = Page::new(query);
+    let next = match query.start {
+        PageStart::OldestFirst { after_sequence } => {
+            let seen = page.read_forwards(dir, &segments, after_sequence.min(last), last)?;
+            (seen < last).then_some(PageStart::OldestFirst {
+                after_sequence: seen,
+            })
         }
-        let expected = page.seen.saturating_add(1);
-        if index > start && *first != expected {
-            let fault = ChainFault::WrongSequence {
-                expected,
-                found: *first,
-            };
-            return Err(corrupt(path, expected, fault));
+        PageStart::NewestFirst { before_sequence } => {
+            let after_last = last.saturating_add(1);
+            let before = before_sequence.map_or(after_last, |before| before.min(after_last));
+            let oldest = segments.first().map_or(before, |(first, _)| *first);
+            let seen = page.read_backwards(&segments, before)?;
+            (seen > oldest).then_some(PageStart::NewestFirst {
+                before_sequence: Some(seen),
+            })
         }
-        page.read_segment(*first, path)?;
-    }
-    page.finish(dir)
+    };
+    page.found.next = next;
+    Ok(page.found)
 }
 
 /// A page being filled.
 struct Page<'a> {
     query: &'a AuditQuery,
-    last: u64,
     found: AuditPage,
     payload_bytes: usize,
     scanned_bytes: u64,
-    /// The last sequence that was looked at.
-    seen: u64,
 }
 
 impl<'a> Page<'a> {
-    fn new(query: &'a AuditQuery, last: u64) -> Self {
-        let seen = query.after_sequence.min(last);
-        let found = AuditPage::default();
+    fn new(query: &'a AuditQuery) -> Self {
         Self {
             query,
-            last,
-            found,
+            found: AuditPage::default(),
             payload_bytes: 0,
             scanned_bytes: 0,
-            seen,
         }
     }
 
@@ -74,31 +69,128 @@ impl<'a> Page<'a> {
         self.found.records.len() >= self.query.effective_limit()
             || self.payload_bytes >= MAX_PAGE_BYTES
             || self.scanned_bytes >= MAX_SCANNED_BYTES
-            || self.seen >= self.last
     }
 
-    fn read_segment(&mut self, first: u64, path: &Path) -> Result<(), AuditError> {
+    /// Looks at the records after `seen` up to `last`; answers how far it came.
+    fn read_forwards(
+        &mut self,
+        dir: &Path,
+        segments: &[(u64, PathBuf)],
+        mut seen: u64,
+        last: u64,
+    ) -> Result<u64, AuditError> {
+        // The segment that holds the next record is the last one not after it.
+        let next = seen.saturating_add(1);
+        let start = segments
+            .partition_point(|(first, _)| *first <= next)
+            .saturating_sub(1);
+        for (index, (first, path)) in segments.iter().enumerate().skip(start) {
+            if self.is_full() || seen >= last {
+                return Ok(seen);
+            }
+            let expected = seen.saturating_add(1);
+            if index > start && *first != expected {
+                let fault = ChainFault::WrongSequence {
+                    expected,
+                    found: *first,
+                };
+                return Err(corrupt(path, expected, fault));
+            }
+            seen = self.read_segment(*first, path, seen, last)?;
+        }
+        if self.is_full() || seen >= last {
+            return Ok(seen);
+        }
+        // The segments end before the log does.
+        Err(corrupt(dir, seen.saturating_add(1), ChainFault::Malformed))
+    }
+
+    fn read_segment(
+        &mut self,
+        first: u64,
+        path: &Path,
+        mut seen: u64,
+        last: u64,
+    ) -> Result<u64, AuditError> {
         let mut lines = SegmentLines::open(path)?;
         let mut sequence = first;
         let mut offset = 0;
-        while !self.is_full() {
+        while !self.is_full() && seen < last {
             match lines.step()? {
                 Step::End => break,
                 Step::Torn => return Err(corrupt(path, sequence, ChainFault::Malformed)),
-                // Sequences have no holes, so lines before the page need no parsing.
-                Step::Line(line) if sequence > self.query.after_sequence => {
+                Step::Line(line) if sequence > seen => {
                     self.take(sequence, line)
                         .map_err(|fault| corrupt(path, sequence, fault))?;
+                    seen = sequence;
                 }
                 Step::Line(_) => {}
             }
-            self.scanned_bytes = self
-                .scanned_bytes
-                .saturating_add(lines.offset().saturating_sub(offset));
+            self.scan(lines.offset().saturating_sub(offset));
             offset = lines.offset();
             sequence = sequence.saturating_add(1);
         }
-        Ok(())
+        Ok(seen)
+    }
+
+    /// Looks at the records before `seen`, newest first; answers how far it came.
+    fn read_backwards(
+        &mut self,
+        segments: &[(u64, PathBuf)],
+        mut seen: u64,
+    ) -> Result<u64, AuditError> {
+        let holding = segments.partition_point(|(first, _)| *first < seen);
+        for (first, path) in segments.iter().take(holding).rev() {
+            if self.is_full() {
+                break;
+            }
+            seen = self.read_segment_backwards(*first, path, seen)?;
+        }
+        Ok(seen)
+    }
+
+    fn read_segment_backwards(
+        &mut self,
+        first: u64,
+        path: &Path,
+        mut seen: u64,
+    ) -> Result<u64, AuditError> {
+        let wanted = usize::try_from(seen.saturating_sub(first)).unwrap_or(usize::MAX);
+        let lines = line_ends(path, wanted)?;
+        self.scan(lines.last().copied().unwrap_or_default());
+        if lines.len() < wanted {
+            let found = u64::try_from(lines.len()).unwrap_or(u64::MAX);
+            return Err(corrupt(
+                path,
+                first.saturating_add(found),
+                ChainFault::Malformed,
+            ));
+        }
+        let file = File::open(path).map_err(AuditError::io("open", path))?;
+        let mut line = Vec::new();
+        for (index, end) in lines.iter().enumerate().rev() {
+            if self.is_full() {
+                break;
+            }
+            let start = index
+                .checked_sub(1)
+                .and_then(|before| lines.get(before))
+                .copied();
+            let start = start.unwrap_or_default();
+            let bytes = end.saturating_sub(start).saturating_sub(1);
+            line.resize(usize::try_from(bytes).unwrap_or_default(), 0);
+            file.read_exact_at(&mut line, start)
+                .map_err(AuditError::io("read", path))?;
+            let sequence = seen.saturating_sub(1);
+            self.take(sequence, &line)
+                .map_err(|fault| corrupt(path, sequence, fault))?;
+            seen = sequence;
+        }
+        Ok(seen)
+    }
+
+    const fn scan(&mut self, bytes: u64) {
+        self.scanned_bytes = self.scanned_bytes.saturating_add(bytes);
     }
 
     fn take(&mut self, expected: u64, line: &[u8]) -> Result<(), ChainFault> {
@@ -110,26 +202,23 @@ impl<'a> Page<'a> {
             });
         }
         let record = line.record()?;
-        self.seen = expected;
         if self.query.admits(&record) {
             self.payload_bytes = self.payload_bytes.saturating_add(record.payload.len());
             self.found.records.push(record);
         }
         Ok(())
     }
+}
 
-    /// The page, unless the segments ended before the log does.
-    fn finish(mut self, dir: &Path) -> Result<AuditPage, AuditError> {
-        if !self.is_full() {
-            return Err(corrupt(
-                dir,
-                self.seen.saturating_add(1),
-                ChainFault::Malformed,
-            ));
-        }
-        self.found.next_after = (self.seen < self.last).then_some(self.seen);
-        Ok(self.found)
+/// Where the first `wanted` lines of a segment end, line feed included.
+fn line_ends(path: &Path, wanted: usize) -> Result<Vec<u64>, AuditError> {
+    let mut lines = SegmentLines::open(path)?;
+    let mut ends = Vec::new();
+    while ends.len() < wanted {
+        let Step::Line(_) = lines.step()? else { break };
+        ends.push(lines.offset());
     }
+    Ok(ends)
 }
 
 fn corrupt(path: &Path, sequence: u64, fault: ChainFault) -> AuditError {

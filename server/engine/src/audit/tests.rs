@@ -99,7 +99,7 @@ async fn bodies(log: &SegmentLog) -> Vec<AuditBody> {
         })
         .await
         .unwrap();
-    assert_eq!(page.next_after, None);
+    assert_eq!(page.next, None);
     page.records.into_iter().map(|record| record.body).collect()
 }
 
@@ -179,22 +179,36 @@ async fn pages_cover_the_log_once_and_in_order() {
     for number in 0..50 {
         append(&log, stopped(&number.to_string())).await;
     }
-    let mut seen = Vec::new();
-    let mut after_sequence = 0;
-    loop {
-        let query = AuditQuery {
-            after_sequence,
-            limit: 7,
-            ..AuditQuery::default()
-        };
-        let page = log.list(query).await.unwrap();
-        seen.extend(page.records.iter().map(|record| record.sequence));
-        match page.next_after {
-            Some(next) => after_sequence = next,
-            None => break,
+    let all = async |mut start| {
+        let mut seen = Vec::new();
+        loop {
+            let page = log
+                .list(AuditQuery {
+                    start,
+                    limit: 7,
+                    ..AuditQuery::default()
+                })
+                .await;
+            let page = page.unwrap();
+            seen.extend(page.records.iter().map(|record| record.sequence));
+            match page.next {
+                Some(next) => start = next,
+                None => return seen,
+            }
         }
-    }
-    assert_eq!(seen, (1..=50).collect::<Vec<_>>());
+    };
+    let oldest_first = PageStart::OldestFirst { after_sequence: 0 };
+    assert_eq!(all(oldest_first).await, (1..=50).collect::<Vec<_>>());
+    let newest_first = PageStart::NewestFirst {
+        before_sequence: None,
+    };
+    assert_eq!(all(newest_first).await, (1..=50).rev().collect::<Vec<_>>());
+    let beyond = PageStart::OldestFirst { after_sequence: 51 };
+    assert_eq!(all(beyond).await, Vec::<u64>::new());
+    let older = PageStart::NewestFirst {
+        before_sequence: Some(4),
+    };
+    assert_eq!(all(older).await, [3, 2, 1]);
 }
 
 #[tokio::test]
@@ -222,7 +236,7 @@ async fn filters_let_through_what_they_name() {
         ),
         (
             AuditQuery {
-                session_id: Some("ses_2".into()),
+                session_ids: vec!["ses_2".into()],
                 ..all.clone()
             },
             &[],
@@ -291,11 +305,23 @@ async fn a_missing_segment_is_found_by_list() {
     let mut segments = list_segments(&place.dir).unwrap();
     let (first, removed) = segments.remove(1);
     fs::remove_file(removed).unwrap();
-    let error = log.list(AuditQuery::default()).await.unwrap_err();
-    let AuditError::Corrupt { sequence, .. } = error else {
-        panic!("{error}")
-    };
-    assert_eq!(sequence, first);
+    let starts = [
+        PageStart::default(),
+        PageStart::NewestFirst {
+            before_sequence: None,
+        },
+    ];
+    for start in starts {
+        let query = AuditQuery {
+            start,
+            ..AuditQuery::default()
+        };
+        let error = log.list(query).await.unwrap_err();
+        let AuditError::Corrupt { sequence, .. } = error else {
+            panic!("{error}")
+        };
+        assert_eq!(sequence, first);
+    }
 }
 
 #[tokio::test]
