@@ -1,19 +1,26 @@
 //! The `execgate` binary: thin. The launcher comes before everything else,
 //! because it must not start threads or read configuration.
 
+use std::env::args_os;
 use std::process::ExitCode;
 
 use clap::Parser;
+use execgate_engine::launcher;
 use execgate_server::cli::{Cli, Task};
 
 /// Exit code for a configuration that is no good, as clap has for arguments.
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    // LAUNCHER HOOK: goes here, before clap and tokio:
-    // if std::env::args_os().nth(1).is_some_and(|name| name == "__launcher") {
-    //     return execgate_engine::launcher_main();
-    // }
+    if args_os()
+        .nth(1)
+        .is_some_and(|name| name == launcher::ARGUMENT)
+    {
+        return match launcher::main() {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        };
+    }
     match Cli::parse().prepare() {
         Ok(Task::Done) => ExitCode::SUCCESS,
         Ok(Task::Serve(config)) => {
