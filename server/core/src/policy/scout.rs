@@ -1,0 +1,216 @@
+//! The scanner that goes ahead of the parser: one pass over the bytes with a stack
+//! of its own, so that no nesting can overflow anything and no input takes more than
+//! linear time.
+//!
+//! It refuses what shells and parsers are known to read differently (the *gate*),
+//! enforces the limits, and notes every word that stands in command position by the
+//! shell's rules. The parser's commands must be exactly these words; see `judge.rs`.
+//!
+//! ```text
+//!  Script ── " ──► Double      Script ── case ──► Case (subject, pattern, body)
+//!     │  └── ( $( <( >( ` ──► Script              Script ── a=( ──► List
+//!     ├───── ${ ──► Brace      Script ── (( $(( ──► Arithmetic
+//!     └───── newline with pending heredocs ──► Heredoc, up to its delimiter
+//! ```
+
+mod frames;
+mod heredocs;
+mod words;
+
+use self::frames::{Frame, Script};
+use self::heredocs::Pending;
+use super::{MAX_NESTING, MAX_SCRIPT_BYTES};
+
+/// What the scanner saw.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Scouted {
+    /// Offsets of the words in command position.
+    pub(super) commands: Vec<usize>,
+    /// How many substitutions of any kind there are.
+    pub(super) substitutions: usize,
+}
+
+/// Why a text is unresolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// Where.
+    pub(super) at: usize,
+    /// What was there.
+    pub(super) what: &'static str,
+    /// Whether the text is just incomplete.
+    pub(super) unfinished: bool,
+}
+
+/// Scans a script.
+pub(super) fn scout(script: &str) -> (Scouted, Result<(), Refusal>) {
+    let mut scan = Scan::new(script.as_bytes());
+    let result = if script.len() > MAX_SCRIPT_BYTES {
+        Err(refusal(0, "more than 16 KiB of script"))
+    } else {
+        bytes_are_ordinary(script).and_then(|()| scan.run())
+    };
+    (scan.seen, result)
+}
+
+/// Control characters and blanks that only some readers take for blanks.
+fn bytes_are_ordinary(script: &str) -> Result<(), Refusal> {
+    let odd = |(_, letter): &(usize, char)| match letter {
+        '\n' | '\t' | ' ' => false,
+        letter if letter.is_ascii() => letter.is_ascii_control(),
+        letter => letter.is_whitespace() || letter.is_control(),
+    };
+    match script.char_indices().find(odd) {
+        Some((at, '\0')) => Err(refusal(at, "a NUL byte")),
+        Some((at, '\r')) => Err(refusal(at, "a carriage return")),
+        Some((at, _)) => Err(refusal(at, "a control character or an unusual blank")),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn refusal(at: usize, what: &'static str) -> Refusal {
+    Refusal {
+        at,
+        what,
+        unfinished: false,
+    }
+}
+
+/// The state of a scan.
+struct Scan<'a> {
+    text: &'a [u8],
+    at: usize,
+    frames: Vec<Frame>,
+    /// Heredocs whose bodies start behind the next newline, with the depth of the
+    /// frame they were opened in.
+    pending: Vec<Pending>,
+    seen: Scouted,
+}
+
+impl<'a> Scan<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        let frames = vec![Frame::Script(Script::new(None))];
+        Self {
+            text,
+            at: 0,
+            frames,
+            pending: Vec::new(),
+            seen: Scouted::default(),
+        }
+    }
+
+    fn run(&mut self) -> Result<(), Refusal> {
+        while self.at < self.text.len() || self.in_heredoc() {
+            match self.frames.last().copied() {
+                Some(Frame::Script(script)) => self.script(script)?,
+                Some(Frame::Case(case)) => self.case(case)?,
+                Some(Frame::List) => self.list()?,
+                Some(Frame::Double) => self.double()?,
+                Some(Frame::Brace { in_double }) => self.brace(in_double)?,
+                Some(Frame::Arithmetic { depth }) => self.arithmetic(depth)?,
+                Some(Frame::Heredoc { end, resume }) => self.heredoc(end, resume)?,
+                None => return Err(refusal(self.at, "an unbalanced closing")),
+            }
+            if self.frames.len() > MAX_NESTING {
+                return Err(refusal(self.at, "nesting deeper than 64"));
+            }
+        }
+        self.end_word()?;
+        let unclosed = self.frames.len() > 1 || !self.pending.is_empty();
+        let refused = Refusal {
+            at: self.text.len(),
+            what: "an unclosed quote, bracket or heredoc",
+            unfinished: true,
+        };
+        if unclosed { Err(refused) } else { Ok(()) }
+    }
+
+    fn in_heredoc(&self) -> bool {
+        matches!(self.frames.last(), Some(Frame::Heredoc { .. }))
+    }
+
+    fn byte(&self, ahead: usize) -> Option<u8> {
+        self.text.get(self.at + ahead).copied()
+    }
+
+    fn looking_at(&self, text: &[u8]) -> bool {
+        self.text
+            .get(self.at..)
+            .is_some_and(|rest| rest.starts_with(text))
+    }
+
+    fn push(&mut self, frame: Frame, length: usize) {
+        self.at += length;
+        self.frames.push(frame);
+    }
+
+    fn pop(&mut self, length: usize) {
+        self.at += length;
+        self.frames.pop();
+    }
+
+    /// A substitution at this byte, whose inside starts `length` bytes on.
+    fn substitution(&mut self, close: u8, length: usize) {
+        self.seen.substitutions += 1;
+        self.push(Frame::Script(Script::new(Some(close))), length);
+    }
+
+    /// `$…` and backquotes, in whatever they stand. Whether it was one of them.
+    fn expansion(&mut self, in_double: bool) -> Result<bool, Refusal> {
+        if self.byte(0) == Some(b'`') {
+            if self.frames.iter().any(Frame::is_backquoted) {
+                return Err(refusal(self.at, "backquotes within backquotes"));
+            }
+            self.substitution(b'`', 1);
+            return Ok(true);
+        }
+        if self.byte(0) != Some(b'$') {
+            return Ok(false);
+        }
+        match (self.byte(1), self.byte(2)) {
+            (Some(b'('), Some(b'(')) => self.push(Frame::Arithmetic { depth: 2 }, 3),
+            (Some(b'('), _) => self.substitution(b')', 2),
+            (Some(b'['), _) => return Err(refusal(self.at, "arithmetic in $[ ]")),
+            (Some(b'{'), Some(b' ' | b'\t' | b'\n' | b'|')) => {
+                return Err(refusal(self.at, "a command in ${ }"));
+            }
+            (Some(b'{'), _) => self.push(Frame::Brace { in_double }, 2),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// A backslash and what it escapes.
+    fn escaped(&mut self) -> Result<(), Refusal> {
+        if self.frames.iter().any(Frame::is_backquoted) {
+            return Err(refusal(self.at, "a backslash within backquotes"));
+        }
+        self.at = (self.at + 2).min(self.text.len());
+        Ok(())
+    }
+
+    /// Text in single quotes; with `ansi`, in `$'…'`.
+    fn single_quoted(&mut self, ansi: bool) -> Result<(), Refusal> {
+        let start = self.at;
+        self.at += 1 + usize::from(ansi);
+        loop {
+            match self.byte(0) {
+                Some(b'\'') => break,
+                Some(b'\\') if ansi => self.at += 2,
+                Some(b'`') if self.frames.iter().any(Frame::is_backquoted) => {
+                    return Err(refusal(self.at, "a quoted backquote within backquotes"));
+                }
+                Some(_) => self.at += 1,
+                None => {
+                    let what = "an unclosed single quote";
+                    return Err(Refusal {
+                        at: start,
+                        what,
+                        unfinished: true,
+                    });
+                }
+            }
+        }
+        self.at += 1;
+        Ok(())
+    }
+}
