@@ -1,1 +1,16 @@
-//! core.
+//! The pure part of execgate: no I/O, no clock, no randomness. What can be a function
+//! of bytes and time lives here, and is tested here.
+//!
+//! The rooms: [`framing`] writes what goes into a shell, [`pipeline`] reads what comes
+//! out, [`redact`] and [`budget`] decide what is seen of it, [`policy`] what may run,
+//! [`audit`] how it is recorded, [`outcome`] how it ended.
+
+pub mod audit;
+pub mod budget;
+pub mod framing;
+pub mod ids;
+pub mod outcome;
+pub mod pipeline;
+pub mod policy;
+pub mod redact;
+pub mod shell;

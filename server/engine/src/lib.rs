@@ -1,1 +1,21 @@
-//! engine.
+//! The engine of execgate: sessions, transports, the audit store. Embeddable, on tokio;
+//! it knows nothing of gRPC.
+//!
+//! The way of one command: [`Engine::exec`] (limits, id, policy) → the session's task
+//! (audit intent, shell, pipeline, outcome) → the [`execution`]'s log → whoever follows.
+
+pub mod audit;
+mod directory;
+mod engine;
+mod error;
+mod exec;
+pub mod execution;
+pub mod launcher;
+pub mod local;
+mod random;
+pub mod session;
+pub mod transport;
+
+pub use engine::{Engine, EngineSettings};
+pub use error::Error;
+pub use exec::Accepted;

@@ -1,0 +1,294 @@
+//! How a command travels into a persistent shell, and how its end comes back.
+//!
+//! The shell reads its commands from a private channel; its own fds 1 and 2 are
+//! /dev/null, so that prompts, echoes (`set -v`, `set -x`) and job notices are nobody's
+//! output, and the session's streams sit on fds 8 and 9, which dash can still name.
+//! A command is two lines:
+//!
+//! ```text
+//! \command eval 'the text' </dev/null >&8 2>&9 8>&- 9>&-
+//! eg_NONCE "$?" TOKEN
+//! ```
+//!
+//! bash 5.1 and later get short commands as a sourced here-string instead, `\command .
+//! /dev/stdin <<<'the text'`: while an interactive bash evaluates, it announces jobs
+//! (`[1] 123`) and complains of its missing terminal whenever a child dies of a signal,
+//! on the command's stderr; while it sources a file it holds its tongue, and an interrupt
+//! still takes it back to its input. Its stdin is then a drained pipe. A DEBUG trap does
+//! not reach into the next command this way, unless `set -T`.
+//!
+//! The redirections belong to this one command, so that `exec >file` in it ends with
+//! it and its children cannot reach 8 and 9. The second line, read only after the first
+//! has run, calls a function that prints a marker with a fresh token on *both* streams:
+//! what came before the marker is the command's, complete, on each. The function hands
+//! the command's status on, so that `$?` persists. Nothing here forks.
+//!
+//! The marker, on stdout and on stderr:
+//!
+//! ```text
+//! RS xg:NONCE:TOKEN SP status SP cwd RS TOKEN RS        RS xg:NONCE:TOKEN RS
+//! ```
+//!
+//! A hostile command can break this (redefine `command`, disable `eval`); then no marker
+//! comes, and the session reports a broken shell. It cannot forge the end of another
+//! command, whose token does not exist yet.
+
+use std::fmt::Write as _;
+
+/// Separates the parts of a marker: ASCII record separator.
+pub const RECORD_SEPARATOR: u8 = 0x1e;
+
+/// Longest script, in bytes, that goes to bash as a here-string: up to PIPE_BUF bash makes
+/// a pipe of it, beyond it may need a temporary file, which is not always to be had.
+const MAX_SOURCED_BYTES: usize = 4000;
+
+/// Status of the first marker of a shell that takes sourced here-strings.
+const STATUS_CAN_SOURCE: i32 = 1;
+
+/// Status field of the marker where the working directory asked for cannot be entered.
+pub const STATUS_NO_CWD: &str = "cwd";
+
+/// A random word that marks one session's framing; in every marker and function name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nonce(String);
+
+/// A random word that marks one command's end; unknown to the command while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+fn word(random: &[u8]) -> String {
+    data_encoding::BASE32_NOPAD.encode(random).to_ascii_lowercase()
+}
+
+impl Nonce {
+    /// A nonce from 64 random bits.
+    #[must_use]
+    pub fn new(random: [u8; 8]) -> Self {
+        Self(word(&random))
+    }
+}
+
+impl Token {
+    /// Characters of a token.
+    pub const CHARS: usize = 26;
+
+    /// A token from 128 random bits.
+    #[must_use]
+    pub fn new(random: [u8; 16]) -> Self {
+        Self(word(&random))
+    }
+
+    /// The token as it stands in the marker.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// Where a command's streams go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// Standard output and error apart, over pipes; stdin is /dev/null.
+    Separate,
+    /// One stream over a terminal, which is stdin too.
+    Terminal,
+}
+
+/// One command to frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Framed<'a> {
+    /// The script, as the client sent it; no NUL.
+    pub script: &'a str,
+    /// Variables set for this command alone, exported. Names are valid identifiers.
+    pub env: &'a [(String, String)],
+    /// A working directory for this command alone.
+    pub cwd: Option<&'a str>,
+    /// Where the shell goes back to when `cwd` is given.
+    pub cwd_before: Option<&'a str>,
+}
+
+/// Writes what goes into one session's shell.
+#[derive(Debug, Clone)]
+pub struct Framing {
+    nonce: Nonce,
+    streams: Streams,
+    sourcing: bool,
+}
+
+impl Framing {
+    /// Framing for a session with this nonce.
+    #[must_use]
+    pub fn new(nonce: Nonce, streams: Streams) -> Self {
+        Self { nonce, streams, sourcing: false }
+    }
+
+    /// Takes note of what the shell can do, from the status of its first marker.
+    pub fn learn(&mut self, ready_status: Option<i32>) {
+        self.sourcing =
+            self.streams == Streams::Separate && ready_status == Some(STATUS_CAN_SOURCE);
+    }
+
+    /// What every marker of this session starts with.
+    #[must_use]
+    pub fn marker_start(&self) -> Vec<u8> {
+        let mut start = vec![RECORD_SEPARATOR];
+        start.extend_from_slice(format!("xg:{}:", self.nonce.0).as_bytes());
+        start
+    }
+
+    /// The shell's first lines: streams to fds 8 and 9, prompts and history off, the
+    /// marker function, and one marker that says the shell is ready.
+    ///
+    /// Each line must be right for bash, dash and busybox alike: an error in a special
+    /// builtin makes dash drop the rest.
+    #[must_use]
+    pub fn init(&self, ready: &Token) -> Vec<u8> {
+        let nonce = &self.nonce.0;
+        let both = match self.streams {
+            Streams::Separate => format!("; \\command printf \"\\036xg:{nonce}:%s\\036\" \"$2\" >&9"),
+            Streams::Terminal => String::new(),
+        };
+        let errors = match self.streams {
+            Streams::Separate => "9>&2",
+            Streams::Terminal => "9>&1",
+        };
+        // The marker's first byte stands in the source as an escape, so an echo of the
+        // source is no marker. Status 127 may mean that `.` itself has been disabled: then
+        // no marker may say that the command ran. Under `set -e` the status is not handed
+        // on: a non-zero return would end the shell.
+        format!(
+            "exec 8>&1 {errors} >/dev/null 2>/dev/null\n\
+             PS1= PS2= PS4='+ '\n\
+             [ -z \"${{BASH_VERSION-}}\" ] || {{ set +o history; set +H; unset HISTFILE; }}\n\
+             {job_control}\
+             eg_{nonce}() {{ case $1 in 127) \\command . /dev/null || return;; esac; \\command eval '\\command printf \"\\036xg:{nonce}:%s %s %s\\036%s\\036\" \
+             \"$2\" \"$1\" \"${{PWD-}}\" \"$2\" >&8{both}'; case $- in *e*) return 0;; esac; return \"$1\"; }}\n\
+             case \"${{BASH_VERSION-}}\" in 5.[1-9]*|[6-9].*) eg_{nonce} {STATUS_CAN_SOURCE} {ready};; \
+             *) eg_{nonce} 0 {ready};; esac; :\n",
+            ready = ready.0,
+            job_control = match self.streams {
+                Streams::Separate => "set +m\n",
+                Streams::Terminal => "",
+            },
+        )
+        .into_bytes()
+    }
+
+    /// One command: its text and, on a line of its own, its trailer.
+    #[must_use]
+    pub fn command(&self, framed: &Framed<'_>, token: &Token) -> Vec<u8> {
+        let mut line = String::with_capacity(framed.script.len() + 160);
+        if let Some(cwd) = framed.cwd {
+            line.push_str("if \\command cd -- ");
+            quote(cwd, &mut line);
+            line.push_str(" 2>/dev/null; then ");
+        }
+        for (name, value) in framed.env {
+            line.push_str(name);
+            line.push('=');
+            quote(value, &mut line);
+            line.push(' ');
+        }
+        self.push_text(framed.script, &mut line);
+        line.push('\n');
+        line.push_str(&self.trailer(token));
+        if framed.cwd.is_some() {
+            if let Some(before) = framed.cwd_before {
+                go_back(before, &mut line);
+            }
+            // The write goes to a String: it cannot fail.
+            let _ = write!(line, "; else eg_{} {STATUS_NO_CWD} {}; fi", self.nonce.0, token.0);
+        }
+        line.push('\n');
+        line.into_bytes()
+    }
+
+    /// The text, in the words of the shell, and where its streams go.
+    fn push_text(&self, script: &str, line: &mut String) {
+        let sourced = self.sourcing && script.len() <= MAX_SOURCED_BYTES;
+        line.push_str(if sourced { "\\command . /dev/stdin <<<" } else { "\\command eval " });
+        quote(script, line);
+        line.push_str(match (self.streams, sourced) {
+            (Streams::Separate, true) => " >&8 2>&9 8>&- 9>&-",
+            (Streams::Separate, false) => " </dev/null >&8 2>&9 8>&- 9>&-",
+            (Streams::Terminal, _) => " </dev/tty >&8 2>&8 8>&- 9>&-",
+        });
+    }
+
+    /// The trailer, to be sent again after an interrupt: dash and busybox drop what they
+    /// have read, bash drops the line. A second marker with a known token is ignored on
+    /// the way back.
+    #[must_use]
+    pub fn trailer_again(&self, token: &Token, cwd_before: Option<&str>) -> Vec<u8> {
+        let mut line = self.trailer(token);
+        if let Some(before) = cwd_before {
+            go_back(before, &mut line);
+        }
+        line.push('\n');
+        line.into_bytes()
+    }
+
+    fn trailer(&self, token: &Token) -> String {
+        format!("eg_{} \"$?\" {}", self.nonce.0, token.0)
+    }
+}
+
+/// Appends the way back to the directory before the command.
+fn go_back(before: &str, line: &mut String) {
+    line.push_str("; \\command cd -- ");
+    quote(before, line);
+    line.push_str(" 2>/dev/null");
+}
+
+/// Appends `text` as one single-quoted shell word.
+fn quote(text: &str, out: &mut String) {
+    out.push('\'');
+    for (index, part) in text.split('\'').enumerate() {
+        if index > 0 {
+            out.push_str("'\\''");
+        }
+        out.push_str(part);
+    }
+    out.push('\'');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framing() -> (Framing, Token) {
+        (
+            Framing::new(Nonce::new([0; 8]), Streams::Separate),
+            Token::new([0; 16]),
+        )
+    }
+
+    #[test]
+    fn a_command_is_its_quoted_text_and_a_trailer() {
+        let (framing, token) = framing();
+        let framed = Framed { script: "echo 'a b'", env: &[], cwd: None, cwd_before: None };
+        assert_eq!(
+            String::from_utf8(framing.command(&framed, &token)).unwrap(),
+            "\\command eval 'echo '\\''a b'\\''' </dev/null >&8 2>&9 8>&- 9>&-\n\
+             eg_aaaaaaaaaaaaa \"$?\" aaaaaaaaaaaaaaaaaaaaaaaaaa\n"
+        );
+    }
+
+    #[test]
+    fn variables_of_one_command_are_prefix_assignments() {
+        let (framing, token) = framing();
+        let env = [("A".to_owned(), "it's".to_owned())];
+        let framed = Framed { script: "env", env: &env, cwd: None, cwd_before: None };
+        let text = String::from_utf8(framing.command(&framed, &token)).unwrap();
+        assert!(text.starts_with("A='it'\\''s' \\command eval 'env' <"), "{text}");
+    }
+
+    #[test]
+    fn no_marker_stands_in_what_is_sent() {
+        let (framing, token) = framing();
+        let framed = Framed { script: "true", env: &[], cwd: Some("/"), cwd_before: None };
+        let mut sent = framing.init(&token);
+        sent.extend(framing.command(&framed, &token));
+        assert!(!sent.contains(&RECORD_SEPARATOR));
+    }
+}

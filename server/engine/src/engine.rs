@@ -1,0 +1,273 @@
+//! The engine: what the server can do, in calls that know nothing of the wire.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use execgate_core::audit::{AuditBody, Digest, HashKey, SessionCreated};
+use execgate_core::ids::{ExecutionId, Principal, SessionId};
+use execgate_core::outcome::LaunchFailureKind;
+use execgate_core::policy::{Policy, PolicyStack};
+use execgate_core::redact::RedactionRules;
+use execgate_core::shell::ShellKind;
+
+use crate::audit::{AuditStore, Durability};
+use crate::directory::SessionDirectory;
+use crate::error::Error;
+use crate::execution::Execution;
+use crate::local::{Isolation, LocalSettings};
+use crate::random;
+use crate::session::{
+    Actor, Context, Recorder, Session, SessionParts, SessionSettings, Shell, ShellSpec,
+};
+use crate::transport::local::LocalTransport;
+use crate::transport::{EndedProcess, Transport, TransportError};
+
+/// How long a shutdown waits for sessions to close.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(15);
+
+/// What an engine is made of.
+#[derive(Debug)]
+pub struct EngineSettings {
+    /// How local sessions are run.
+    pub local: LocalSettings,
+    /// The operator's policy.
+    pub policy: Policy,
+    /// What is redacted in every session.
+    pub redaction: RedactionRules,
+    /// Key of the hashes of unredacted texts in the audit log.
+    pub hash_key: HashKey,
+    /// Most sessions at once.
+    pub max_sessions: usize,
+    /// Longest command, in bytes.
+    pub max_command_bytes: usize,
+}
+
+/// The engine. Cheap to share.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) settings: EngineSettings,
+    pub(crate) audit: Arc<dyn AuditStore>,
+    directory: Arc<SessionDirectory>,
+    isolation: Isolation,
+    draining: AtomicBool,
+}
+
+impl Engine {
+    /// An engine that records in `audit`. Tries at once, with `probe_file` (a file of the
+    /// data directory), what its sessions will be able to reach.
+    ///
+    /// # Errors
+    /// Where no process can be started on this machine.
+    pub async fn start(
+        settings: EngineSettings,
+        audit: Arc<dyn AuditStore>,
+        probe_file: PathBuf,
+    ) -> Result<Self, Error> {
+        let transport = LocalTransport::start(&settings.local.launcher, settings.local.setup())?;
+        let probe = transport.probe(probe_file).await?;
+        let isolation = Isolation::from_probe(probe, &settings.local);
+        let directory = Arc::new(SessionDirectory::new(settings.max_sessions));
+        Ok(Self { settings, audit, directory, isolation, draining: AtomicBool::new(false) })
+    }
+
+    /// Opens a session on this machine.
+    ///
+    /// # Errors
+    /// Where the id is taken, there are too many sessions, there is no such shell, it
+    /// cannot start, or the audit log takes no record.
+    pub async fn create_session(
+        &self,
+        principal: &Principal,
+        id: Option<SessionId>,
+        settings: SessionSettings,
+    ) -> Result<Arc<Session>, Error> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(Error::ShuttingDown);
+        }
+        let id = match id {
+            Some(id) => id,
+            None => SessionId::from_random(random::bytes()?),
+        };
+        let place = self.directory.reserve(principal, &id)?;
+        let recorder = Recorder::new(Arc::clone(&self.audit), principal.clone(), id.clone());
+        let local = &self.settings.local;
+        let transport: Arc<dyn Transport> =
+            Arc::new(LocalTransport::start(&local.launcher, local.setup())?);
+        let (shell, spec, cwd) = self.start_shell(transport.as_ref(), &settings).await?;
+        let policy = PolicyStack::new(
+            [Some(self.settings.policy.clone()), settings.policy.clone()].into_iter().flatten().collect(),
+        );
+        self.record_creation(&recorder, &spec, &policy).await?;
+        let (session, mailbox) = Session::new(SessionParts {
+            id,
+            principal: principal.clone(),
+            settings,
+            shell: spec.kind,
+            shell_program: spec.program.clone(),
+            cwd,
+            policy,
+        });
+        let session = Arc::new(session);
+        let directory = Arc::clone(&self.directory);
+        let context = Context {
+            session: Arc::clone(&session),
+            transport,
+            spec,
+            recorder,
+            ended: Box::new(move |session, reason| directory.ended(session, reason)),
+        };
+        place.fill(Arc::clone(&session));
+        tokio::spawn(Actor::new(context, mailbox, shell).run());
+        Ok(session)
+    }
+
+    async fn record_creation(
+        &self,
+        recorder: &Recorder,
+        spec: &ShellSpec,
+        policy: &PolicyStack,
+    ) -> Result<(), Error> {
+        let isolation = &self.isolation.controls;
+        let created = SessionCreated {
+            target: "local".to_owned(),
+            shell: spec.program.clone(),
+            policy_hash: Digest(policy.content_hash()),
+            isolation: isolation.iter().map(|c| format!("{}={:?}", c.name, c.level)).collect(),
+        };
+        recorder.record(None, AuditBody::SessionCreated(created), Durability::Synced).await?;
+        Ok(())
+    }
+
+    /// Starts the shell asked for, or the first that is there.
+    async fn start_shell(
+        &self,
+        transport: &dyn Transport,
+        settings: &SessionSettings,
+    ) -> Result<(Shell, ShellSpec, String), Error> {
+        let local = &self.settings.local;
+        let cwd = settings.cwd.as_deref().unwrap_or(&local.home);
+        let wanted = match &settings.shell {
+            Some(program) => vec![(shell_kind(program)?, program.clone())],
+            None => ShellKind::PREFERENCE.map(|kind| (kind, kind.program().to_owned())).into(),
+        };
+        for (kind, program) in wanted {
+            let spec = ShellSpec {
+                kind,
+                env: local.environment(&settings.env, settings.terminal.is_some(), &program),
+                program,
+                terminal: settings.terminal,
+                redaction: self.settings.redaction.clone(),
+            };
+            match Shell::start(transport, &spec, cwd).await {
+                Err(Error::Transport(TransportError::Launch {
+                    kind: LaunchFailureKind::NotFound, ..
+                })) => {}
+                started => return started.map(|(shell, cwd)| (shell, spec, cwd)),
+            }
+        }
+        let reason = match &settings.shell {
+            Some(program) => format!("{program} is not on the session's PATH"),
+            None => "neither bash, sh, dash nor busybox is on the session's PATH".to_owned(),
+        };
+        Err(Error::NoShell { reason })
+    }
+
+    /// The principal's session.
+    ///
+    /// # Errors
+    /// Where there is none, or it is over.
+    pub fn session(&self, principal: &Principal, id: &SessionId) -> Result<Arc<Session>, Error> {
+        self.directory.get(principal, id)
+    }
+
+    /// The principal's sessions, oldest first.
+    #[must_use]
+    pub fn sessions(&self, principal: &Principal) -> Vec<Arc<Session>> {
+        self.directory.list(principal)
+    }
+
+    /// Ends a session; answers what was ended with it.
+    ///
+    /// # Errors
+    /// Where there is none, or it is over.
+    pub async fn close_session(
+        &self,
+        principal: &Principal,
+        id: &SessionId,
+    ) -> Result<(Arc<Session>, Vec<EndedProcess>), Error> {
+        let session = self.directory.get(principal, id)?;
+        let ended = session.close("closed by its owner").await?;
+        Ok((session, ended))
+    }
+
+    /// One execution.
+    ///
+    /// # Errors
+    /// Where there is none, or its session is over.
+    pub fn execution(
+        &self,
+        principal: &Principal,
+        session: &SessionId,
+        id: &ExecutionId,
+    ) -> Result<Arc<Execution>, Error> {
+        let session = self.directory.get(principal, session)?;
+        let known = session.executions().get(id);
+        known.ok_or_else(|| Error::ExecutionNotFound { execution: id.clone() })
+    }
+
+    /// The executions of a session that are kept, oldest first.
+    ///
+    /// # Errors
+    /// Where there is no such session, or it is over.
+    pub fn executions(
+        &self,
+        principal: &Principal,
+        session: &SessionId,
+    ) -> Result<Vec<Arc<Execution>>, Error> {
+        Ok(self.directory.get(principal, session)?.executions().all())
+    }
+
+    /// What keeps local sessions from the gate, as tried at start.
+    #[must_use]
+    pub fn isolation(&self) -> &Isolation {
+        &self.isolation
+    }
+
+    /// What the engine was made of.
+    #[must_use]
+    pub fn settings(&self) -> &EngineSettings {
+        &self.settings
+    }
+
+    /// The audit log.
+    #[must_use]
+    pub fn audit(&self) -> &Arc<dyn AuditStore> {
+        &self.audit
+    }
+
+    /// The launchers of all sessions, the ancestors of all their processes.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Takes no new sessions and closes those there are.
+    pub async fn shutdown(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        let sessions = self.directory.all();
+        let closing = sessions.iter().map(|session| session.close("server shutdown"));
+        let all = futures::future::join_all(closing);
+        if tokio::time::timeout(SHUTDOWN_LIMIT, all).await.is_err() {
+            tracing::warn!(limit = ?SHUTDOWN_LIMIT, "sessions did not close in time");
+        }
+    }
+}
+
+fn shell_kind(program: &str) -> Result<ShellKind, Error> {
+    ShellKind::from_program(program).ok_or_else(|| Error::InvalidField {
+        field: "shell",
+        reason: format!("{program} is none of bash, dash, sh, ash, busybox"),
+    })
+}

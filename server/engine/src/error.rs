@@ -1,0 +1,120 @@
+//! Everything the engine can refuse, for the edge to put in its own words.
+
+use std::time::Duration;
+
+use execgate_core::ids::{ExecutionId, SessionId};
+use execgate_core::policy::Denial;
+
+use crate::audit::AuditError;
+use crate::transport::TransportError;
+
+/// Why the engine did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A value that no earlier check could refuse.
+    #[error("{field}: {reason}")]
+    InvalidField {
+        /// The field, by its name in the API.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The principal has no session of this id.
+    #[error("find session {session}")]
+    SessionNotFound {
+        /// The id asked for.
+        session: SessionId,
+    },
+    /// There was one, and it is over.
+    #[error("use session {session}: it is over: {reason}")]
+    SessionExpired {
+        /// The id asked for.
+        session: SessionId,
+        /// Why it is over.
+        reason: String,
+    },
+    /// The principal has another session of this id.
+    #[error("create session {session}: the id is taken")]
+    SessionIdTaken {
+        /// The id asked for.
+        session: SessionId,
+    },
+    /// The session's shell is gone for good.
+    #[error("use session {session}: it is lost: {reason}")]
+    SessionLost {
+        /// The id asked for.
+        session: SessionId,
+        /// Why.
+        reason: String,
+    },
+    /// The session's shell is not the one the caller means.
+    #[error("run in session {session}: its generation is {actual}, not {expected}")]
+    GenerationMismatch {
+        /// The session.
+        session: SessionId,
+        /// What the caller expects.
+        expected: u64,
+        /// What it is.
+        actual: u64,
+    },
+    /// Another execution is in the foreground.
+    #[error("run in session {session}: {running} is running")]
+    SessionBusy {
+        /// The session.
+        session: SessionId,
+        /// The execution in the foreground.
+        running: ExecutionId,
+    },
+    /// The session has no execution of this id.
+    #[error("find execution {execution}")]
+    ExecutionNotFound {
+        /// The id asked for.
+        execution: ExecutionId,
+    },
+    /// The id was used and its execution is forgotten: it will not run again.
+    #[error("run {execution}: the id was used before and its result is no longer kept")]
+    ExecutionExpired {
+        /// The id asked for.
+        execution: ExecutionId,
+    },
+    /// The id was used for another command.
+    #[error("run {execution}: the id was used for another command")]
+    ExecutionIdReused {
+        /// The id asked for.
+        execution: ExecutionId,
+    },
+    /// The policy says no.
+    #[error("run the command: denied by rule {}: {}", .0.rule, .0.reason)]
+    PolicyDenied(Box<Denial>),
+    /// Too many of something.
+    #[error("{what}: the limit is {limit}")]
+    LimitReached {
+        /// What there are too many of.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The audit log does not take records: nothing runs.
+    #[error("record the request: {0}")]
+    AuditUnavailable(#[from] AuditError),
+    /// The target cannot be reached or used.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// No shell on the target that sessions can use.
+    #[error("find a shell: {reason}")]
+    NoShell {
+        /// What was looked for.
+        reason: String,
+    },
+    /// The shell did not get ready.
+    #[error("start the shell: {reason}")]
+    ShellNotReady {
+        /// What was seen.
+        reason: String,
+    },
+    /// The server is going down.
+    #[error("serve: the server is shutting down")]
+    ShuttingDown,
+}

@@ -1,0 +1,184 @@
+//! The way of one command into its session: limits, id, policy, then the session's task,
+//! which records the intent before the shell sees a byte.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use execgate_core::audit::{AuditBody, CommandKind, Digest, ExecutionDenied, ExecutionIntent};
+use execgate_core::ids::{ExecutionId, Principal, SessionId};
+use execgate_core::policy::{Allowed, Denial, Verdict};
+use execgate_core::redact::redact_text;
+use sha2::{Digest as _, Sha256};
+
+use crate::audit::Durability;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::execution::{Command, Execution};
+use crate::random;
+use crate::session::{Message, Recorder, Reserved, Session, StartRequest};
+
+/// When to ask again where too many executions wait.
+const QUEUE_RETRY: Duration = Duration::from_secs(1);
+
+/// An execution that runs, or ran.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The execution.
+    pub execution: Arc<Execution>,
+    /// It had been asked for before under the same id.
+    pub deduplicated: bool,
+}
+
+impl Engine {
+    /// Starts a command in a session, or finds the one that was started under this id.
+    ///
+    /// # Errors
+    /// Everything that stands between a request and its start: see [`Error`].
+    pub async fn exec(
+        &self,
+        principal: &Principal,
+        session: &SessionId,
+        id: Option<ExecutionId>,
+        command: Command,
+    ) -> Result<Accepted, Arc<Error>> {
+        let session = self.session(principal, session)?;
+        self.check_size(&command)?;
+        let id = match id {
+            Some(id) => id,
+            None => ExecutionId::from_random(random::bytes().map_err(Error::from)?),
+        };
+        let payload = payload(&command);
+        let known = session.executions().lookup(&id, payload);
+        if let Some(known) = known {
+            return attach(&session, id, known).await;
+        }
+        let redacted = redact_text(&self.settings.redaction, &command.script);
+        let allowed = match session.policy.judge_script(&command.script) {
+            Verdict::Allowed(allowed) => allowed,
+            Verdict::Denied(denial) => {
+                let denied = self.deny(&session, &id, &command, redacted, denial).await;
+                return Err(denied.into());
+            }
+        };
+        let execution =
+            Arc::new(Execution::new(id.clone(), session.id.clone(), redacted.clone(), payload));
+        let reserved = session.executions().reserve(&execution, command.queue_if_busy);
+        let Reserved::New = reserved else {
+            return attach(&session, id, reserved).await;
+        };
+        let request = self.start_request(&session, Arc::clone(&execution), command, redacted, &allowed);
+        if let Err(error) = session.send(Message::Start(Box::new(request))).await {
+            session.executions().release(&id);
+            return Err(error.into());
+        }
+        execution.until_started().await?;
+        Ok(Accepted { execution, deduplicated: false })
+    }
+
+    /// Judges a script as a session would, without running it.
+    ///
+    /// # Errors
+    /// Where there is no such session.
+    pub fn evaluate(
+        &self,
+        principal: &Principal,
+        session: &SessionId,
+        script: &str,
+    ) -> Result<Verdict, Error> {
+        Ok(self.session(principal, session)?.policy.judge_script(script))
+    }
+
+    fn check_size(&self, command: &Command) -> Result<(), Error> {
+        let limit = self.settings.max_command_bytes;
+        let refuse = |reason: String| Err(Error::InvalidField { field: "spec.script", reason });
+        match &command.script {
+            script if script.trim().is_empty() => refuse("is empty".to_owned()),
+            script if script.len() > limit => {
+                refuse(format!("has {} bytes; the limit is {limit}", script.len()))
+            }
+            script if script.contains('\0') => {
+                refuse("holds a NUL byte, which no shell can run".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Records a denial, durably, and makes the error of it.
+    async fn deny(
+        &self,
+        session: &Session,
+        id: &ExecutionId,
+        command: &Command,
+        redacted: String,
+        denial: Denial,
+    ) -> Error {
+        let record = AuditBody::ExecutionDenied(ExecutionDenied {
+            command: redacted,
+            command_hash: self.settings.hash_key.hash(command.script.as_bytes()),
+            command_kind: CommandKind::Script,
+            rule: denial.rule.clone(),
+            reason: denial.reason.clone(),
+            policy_hash: Digest(session.policy.content_hash()),
+        });
+        let recorder = Recorder::new(
+            Arc::clone(&self.audit),
+            session.principal.clone(),
+            session.id.clone(),
+        );
+        match recorder.record(Some(id), record, Durability::Synced).await {
+            Ok(()) => Error::PolicyDenied(Box::new(denial)),
+            Err(error) => error.into(),
+        }
+    }
+
+    fn start_request(
+        &self,
+        session: &Session,
+        execution: Arc<Execution>,
+        command: Command,
+        redacted: String,
+        allowed: &Allowed,
+    ) -> StartRequest {
+        let intent = ExecutionIntent {
+            command: redacted,
+            command_hash: self.settings.hash_key.hash(command.script.as_bytes()),
+            command_kind: CommandKind::Script,
+            rule: allowed.rule.clone().unwrap_or_default(),
+            policy_hash: Digest(session.policy.content_hash()),
+            cwd: command.cwd.clone().unwrap_or_else(|| session.snapshot().cwd),
+        };
+        let span = tracing::info_span!(
+            "execute",
+            session.id = %session.id,
+            execution.id = %execution.id,
+            execution.cause = tracing::field::Empty,
+            process.exit.code = tracing::field::Empty,
+            process.exit.signal = tracing::field::Empty,
+        );
+        StartRequest { execution, command, intent, span }
+    }
+}
+
+/// What to answer where an id is known, or there is no room.
+async fn attach(session: &Session, id: ExecutionId, known: Reserved) -> Result<Accepted, Arc<Error>> {
+    let error = match known {
+        Reserved::Existing(execution) => {
+            execution.until_started().await?;
+            return Ok(Accepted { execution, deduplicated: true });
+        }
+        // A new one is started by the caller.
+        Reserved::New | Reserved::Full => {
+            Error::LimitReached { what: "waiting executions", limit: 64, retry_after: QUEUE_RETRY }
+        }
+        Reserved::Reused => Error::ExecutionIdReused { execution: id },
+        Reserved::Forgotten => Error::ExecutionExpired { execution: id },
+        Reserved::Busy(running) => Error::SessionBusy { session: session.id.clone(), running },
+    };
+    Err(error.into())
+}
+
+/// A digest of everything that makes a command what it is.
+fn payload(command: &Command) -> Digest {
+    // Debug prints every field, quoted and in order: two commands with one text are one.
+    Digest(Sha256::digest(format!("{command:?}")).into())
+}

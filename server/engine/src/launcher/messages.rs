@@ -1,0 +1,134 @@
+//! What server and launcher say to each other: JSON, one message a packet, over a
+//! `SOCK_SEQPACKET` socket pair; a program's streams travel as file descriptors.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::transport::{EndedProcess, Inspection, Leftovers, ProcessEnd, SignalScope};
+
+/// Largest message, in bytes: an environment of the size that Linux grants one process
+/// by default (128 KiB a string) and the rest. Below the default socket buffer.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 192 * 1024;
+
+/// Most file descriptors in one message: stdin, stdout, stderr.
+const MAX_FDS: usize = 3;
+
+/// What a launcher is told first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// Who the session's processes are; nothing keeps the server's identity.
+    pub identity: Option<Identity>,
+    /// Directories that the session's processes must not see.
+    pub hidden: Vec<PathBuf>,
+}
+
+/// A user of the system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Numeric user id.
+    pub uid: u32,
+    /// Numeric group id; the only group.
+    pub gid: u32,
+}
+
+/// What the server asks. `id` names the program, `call` the request that is answered.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    Setup(Setup),
+    Spawn(SpawnRequest),
+    Signal { call: u64, id: u64, scope: SignalScope, signal: i32 },
+    Inspect { call: u64, id: u64 },
+    /// Tries what a session must not be able to do, as a session's process.
+    Probe { call: u64, file: PathBuf, server: i32 },
+    Close { call: u64, leftovers: Leftovers, grace: Duration },
+}
+
+/// A program to start; its stdin, stdout and stderr come with the message.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SpawnRequest {
+    pub(crate) id: u64,
+    pub(crate) program: String,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) cwd: String,
+    /// Whether fd 1 is a terminal, to become the controlling one.
+    pub(crate) terminal: bool,
+}
+
+/// What the launcher says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Event {
+    Spawned { id: u64 },
+    SpawnFailed { id: u64, step: String, errno: i32 },
+    Ended { id: u64, end: ProcessEnd },
+    Signalled { call: u64, processes: usize },
+    Inspected { call: u64, inspection: Inspection },
+    Probed { call: u64, reachable: ProbeResult },
+    Closed { call: u64, ended: Vec<EndedProcess> },
+    Refused { call: u64, errno: i32 },
+}
+
+/// Which forbidden things a session's process could do after all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeResult {
+    /// Open a file of the data directory.
+    pub data_file: bool,
+    /// Read the server's environment.
+    pub server_memory: bool,
+    /// Send the server a signal.
+    pub server_signal: bool,
+}
+
+/// Sends one message with file descriptors.
+pub(crate) fn send<M: Serialize>(
+    socket: BorrowedFd<'_>,
+    message: &M,
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let bytes = serde_json::to_vec(message)?;
+    if bytes.len() > MAX_MESSAGE_BYTES {
+        return Err(io::Error::from_raw_os_error(libc::E2BIG));
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(fds));
+    }
+    let parts = [IoSlice::new(&bytes)];
+    sendmsg(socket, &parts, &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Receives one message and its file descriptors; nothing at the end.
+pub(crate) fn receive<M: DeserializeOwned>(
+    socket: impl AsFd,
+    buffer: &mut [u8],
+) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let received = recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let fds = ancillary
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let bytes = buffer.get(..received.bytes).unwrap_or_default();
+    Ok(Some((serde_json::from_slice(bytes)?, fds)))
+}

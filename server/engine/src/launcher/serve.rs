@@ -1,0 +1,299 @@
+//! The launcher's loop: requests from the server, ends of children, and the last duty.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{
+    Pid, Signal, getpid, kill_process, kill_process_group, set_child_subreaper, test_kill_process,
+};
+
+use super::children::{self, Failure};
+use super::confine;
+use super::messages::{Event, MAX_MESSAGE_BYTES, ProbeResult, Request, Setup, SpawnRequest};
+use super::{reaper, receive, send, tree};
+use crate::transport::{EndedProcess, Inspection, Leftovers, SignalScope};
+
+/// How long the launcher goes on killing what appears faster than it dies (a fork bomb).
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Pause between two looks at processes that were told to end.
+const KILL_PAUSE: Duration = Duration::from_millis(1);
+
+/// Most lines in the report of what was ended; a fork bomb is named once too often.
+const MAX_REPORTED: usize = 256;
+
+struct Launcher {
+    socket: OwnedFd,
+    setup: Setup,
+    /// Programs that the server asked for, by pid.
+    programs: HashMap<i32, u64>,
+    myself: i32,
+}
+
+/// Serves until the server goes away or asks to close.
+pub(super) fn serve() -> io::Result<()> {
+    set_child_subreaper(Some(getpid()))?;
+    let ended = reaper::child_signal()?;
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    let mut launcher = Launcher {
+        socket,
+        setup: Setup { identity: None, hidden: Vec::new() },
+        programs: HashMap::new(),
+        myself: getpid().as_raw_nonzero().get(),
+    };
+    let result = launcher.run(&ended);
+    launcher.end_all(Duration::ZERO);
+    result
+}
+
+impl Launcher {
+    fn run(&mut self, ended: &OwnedFd) -> io::Result<()> {
+        let mut buffer = vec![0; MAX_MESSAGE_BYTES];
+        loop {
+            let (request, child) = wait_readable(self.socket.as_fd(), ended.as_fd())?;
+            if child {
+                drain(ended);
+                self.reap();
+            }
+            if !request {
+                continue;
+            }
+            let Some((request, fds)) = receive::<Request>(&self.socket, &mut buffer)? else {
+                return Ok(());
+            };
+            if self.handle(request, &fds)?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn handle(
+        &mut self,
+        request: Request,
+        fds: &[OwnedFd],
+    ) -> io::Result<std::ops::ControlFlow<()>> {
+        let answer = match request {
+            Request::Setup(setup) => {
+                self.setup = setup;
+                return Ok(std::ops::ControlFlow::Continue(()));
+            }
+            Request::Spawn(spawn) => self.spawn(&spawn, fds),
+            Request::Signal { call, id, scope, signal } => self.signal(call, id, scope, signal),
+            Request::Inspect { call, id } => self.inspect(call, id),
+            Request::Probe { call, file, server } => {
+                Event::Probed { call, reachable: self.probe(&file, server) }
+            }
+            Request::Close { call, leftovers, grace } => {
+                let ended = match leftovers {
+                    Leftovers::Kill => self.end_all(grace),
+                    Leftovers::Keep => self.end_programs(),
+                };
+                self.say(&Event::Closed { call, ended })?;
+                return match leftovers {
+                    Leftovers::Kill => Ok(std::ops::ControlFlow::Break(())),
+                    // What stays is init's from here on.
+                    Leftovers::Keep => std::process::exit(0),
+                };
+            }
+        };
+        self.say(&answer)?;
+        Ok(std::ops::ControlFlow::Continue(()))
+    }
+
+    fn say(&self, event: &Event) -> io::Result<()> {
+        send(self.socket.as_fd(), event, &[])
+    }
+
+    fn spawn(&mut self, request: &SpawnRequest, fds: &[OwnedFd]) -> Event {
+        match children::start(request, fds, &self.setup) {
+            Ok(pid) => {
+                self.programs.insert(pid, request.id);
+                Event::Spawned { id: request.id }
+            }
+            Err(Failure { step, errno }) => {
+                Event::SpawnFailed { id: request.id, step: step.name().to_owned(), errno }
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        for (pid, end) in reaper::ended() {
+            if let Some(id) = self.programs.remove(&pid) {
+                // Where the server is gone, the loop's next receive says so.
+                let _ = self.say(&Event::Ended { id, end });
+            }
+        }
+    }
+
+    fn pid_of(&self, id: u64) -> Option<i32> {
+        self.programs.iter().find(|(_, program)| **program == id).map(|(pid, _)| *pid)
+    }
+
+    fn signal(&self, call: u64, id: u64, scope: SignalScope, number: i32) -> Event {
+        let Some(pid) = self.pid_of(id) else {
+            return Event::Refused { call, errno: libc::ESRCH };
+        };
+        let Some(signal) = Signal::from_named_raw(number) else {
+            return Event::Refused { call, errno: libc::EINVAL };
+        };
+        let processes = match scope {
+            SignalScope::Foreground => {
+                // The program leads a session and so a group of its own.
+                usize::from(Pid::from_raw(pid).is_some_and(|pid| kill_process_group(pid, signal).is_ok()))
+            }
+            SignalScope::Program => usize::from(kill(pid, signal)),
+            SignalScope::StartedWithin(age) => {
+                let oldest = tick_before(age);
+                let young = tree::descendants(pid).into_iter().filter(|p| p.started >= oldest);
+                young.filter(|process| kill(process.pid, signal)).count()
+            }
+        };
+        Event::Signalled { call, processes }
+    }
+
+    fn inspect(&self, call: u64, id: u64) -> Event {
+        let seen = self.pid_of(id).and_then(|pid| Some((pid, tree::look(pid)?)));
+        match seen {
+            None => Event::Refused { call, errno: libc::ESRCH },
+            Some((pid, living)) => Event::Inspected {
+                call,
+                inspection: Inspection {
+                    stopped: matches!(living.state, 'T' | 't'),
+                    children: tree::children(pid).len(),
+                    unread_input: None,
+                },
+            },
+        }
+    }
+
+    /// Forks a process like a session's and lets it try; a bit for each thing it could do.
+    fn probe(&self, file: &std::path::Path, server: i32) -> ProbeResult {
+        // SAFETY: this process has one thread; the child may run any code.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let tried = confine::confine(&self.setup).map(|()| confine::probe(file, server));
+            let bits = tried.map_or(0, |result| {
+                i32::from(result.data_file)
+                    | i32::from(result.server_memory) << 1
+                    | i32::from(result.server_signal) << 2
+            });
+            // SAFETY: ends the child without running the launcher's destructors.
+            unsafe { libc::_exit(bits) }
+        }
+        let bits = Pid::from_raw(pid)
+            .and_then(|pid| rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).ok())
+            .flatten()
+            .and_then(|(_, status)| status.exit_status())
+            .unwrap_or(0b111);
+        ProbeResult {
+            data_file: bits & 1 != 0,
+            server_memory: bits & 2 != 0,
+            server_signal: bits & 4 != 0,
+        }
+    }
+
+    /// Ends every process of the session: asks the background jobs first, if there is a
+    /// grace, then kills until nothing is left.
+    fn end_all(&mut self, grace: Duration) -> Vec<EndedProcess> {
+        let mut report = Vec::new();
+        let jobs = tree::descendants(self.myself)
+            .into_iter()
+            .filter(|process| !self.programs.contains_key(&process.pid))
+            .count();
+        if jobs > 0 && !grace.is_zero() {
+            self.end_until(Instant::now() + grace, Signal::TERM, &mut report);
+        }
+        self.end_until(Instant::now() + KILL_LIMIT, Signal::KILL, &mut report);
+        report
+    }
+
+    /// Signals what is alive, anew each time it looks, until nothing is or time is up.
+    fn end_until(&mut self, deadline: Instant, signal: Signal, report: &mut Vec<EndedProcess>) {
+        loop {
+            let living = tree::descendants(self.myself);
+            for process in &living {
+                let told = report.iter_mut().find(|ended| ended.pid == process.pid);
+                let known = match told {
+                    Some(ended) => {
+                        ended.signal = signal.as_raw();
+                        true
+                    }
+                    None => false,
+                };
+                if !known && report.len() < MAX_REPORTED {
+                    report.push(tree::describe(process.pid, signal.as_raw()));
+                }
+                if !known || signal == Signal::KILL {
+                    kill(process.pid, signal);
+                    // A stopped process takes SIGTERM only once it goes on.
+                    kill(process.pid, Signal::CONT);
+                }
+            }
+            self.reap();
+            let orphan_left = rustix::process::Pid::from_raw(self.myself).is_some()
+                && !tree::children(self.myself).is_empty();
+            if (living.is_empty() && !orphan_left) || Instant::now() >= deadline {
+                return;
+            }
+            std::thread::sleep(KILL_PAUSE);
+        }
+    }
+
+    /// Ends only the programs that the server asked for.
+    fn end_programs(&mut self) -> Vec<EndedProcess> {
+        let programs: Vec<i32> = self.programs.keys().copied().collect();
+        programs
+            .into_iter()
+            .map(|pid| {
+                let ended = tree::describe(pid, Signal::KILL.as_raw());
+                kill(pid, Signal::KILL);
+                ended
+            })
+            .collect()
+    }
+}
+
+fn kill(pid: i32, signal: Signal) -> bool {
+    Pid::from_raw(pid).is_some_and(|pid| {
+        test_kill_process(pid).is_ok() && kill_process(pid, signal).is_ok()
+    })
+}
+
+/// The kernel's clock tick a while ago, in which processes' start times are counted.
+fn tick_before(age: Duration) -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let since_boot = Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or(0),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    );
+    let ticks = since_boot.saturating_sub(age).as_secs_f64() * procfs::ticks_per_second() as f64;
+    // Start times are rounded down to a tick.
+    ticks as u64
+}
+
+/// Waits for a request or an ended child.
+fn wait_readable(socket: BorrowedFd<'_>, ended: BorrowedFd<'_>) -> io::Result<(bool, bool)> {
+    let mut fds = [
+        PollFd::from_borrowed_fd(socket, PollFlags::IN),
+        PollFd::from_borrowed_fd(ended, PollFlags::IN),
+    ];
+    loop {
+        match poll(&mut fds, None::<&Timespec>) {
+            Ok(_) => break,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let [socket, ended] = &fds;
+    Ok((!socket.revents().is_empty(), !ended.revents().is_empty()))
+}
+
+/// Takes the pending notices; one `waitpid` loop answers all of them.
+fn drain(signals: &OwnedFd) {
+    // One signalfd_siginfo; pending SIGCHLDs are one.
+    let mut notice = [0_u8; 128];
+    while rustix::io::read(signals, &mut notice).is_ok_and(|read| read > 0) {}
+}

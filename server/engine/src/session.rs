@@ -1,0 +1,235 @@
+//! A session: a live shell, the one task that owns it, and what others may know of it.
+//!
+//! ```text
+//!             ┌────────── restarted ──────────┐
+//!             ▼                               │
+//! STARTING ─► READY ⇄ RUNNING ─► CLOSING ─► CLOSED
+//!               └──────┴── shell ended, no restart ──► LOST
+//! ```
+//!
+//! The handle here holds no shell: it holds the mailbox of the [`actor`] that does, the
+//! executions, and a snapshot of the state that the actor keeps current.
+
+mod actor;
+mod executions;
+mod ladder;
+mod records;
+mod shell;
+mod watchdog;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use execgate_core::budget::OutputBudget;
+use execgate_core::ids::{ExecutionId, Principal, SessionId};
+use execgate_core::policy::PolicyStack;
+use execgate_core::shell::ShellKind;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::Error;
+use crate::transport::{EndedProcess, Leftovers, WindowSize};
+pub(crate) use actor::{Actor, Context, StartRequest};
+pub(crate) use executions::{Executions, Reserved};
+pub(crate) use records::Recorder;
+pub(crate) use shell::{Shell, ShellSpec};
+
+/// Messages that may wait for a session's task. Senders wait beyond it.
+pub(crate) const MAILBOX_MESSAGES: usize = 64;
+
+/// What a session was created with.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// The shell asked for; the first that is found where there is none.
+    pub shell: Option<String>,
+    /// Where the shell starts; the user's home where there is none.
+    pub cwd: Option<String>,
+    /// Variables added to the session's environment.
+    pub env: BTreeMap<String, String>,
+    /// A terminal of this size instead of pipes.
+    pub terminal: Option<WindowSize>,
+    /// The session's own policy; it can only narrow the operator's.
+    pub policy: Option<execgate_core::policy::Policy>,
+    /// How much output Run returns where the request does not say.
+    pub output_budget: OutputBudget,
+    /// How long a command may run where it does not say.
+    pub default_timeout: Duration,
+    /// How long the session may be idle.
+    pub idle_ttl: Duration,
+    /// How long the session may live.
+    pub max_lifetime: Option<Duration>,
+    /// What to do when the shell ends by itself.
+    pub on_shell_exit: OnShellExit,
+    /// What to do with background processes at close.
+    pub leftovers: Leftovers,
+    /// The client's own notes.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What to do when a shell ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnShellExit {
+    /// Start another one and say what was lost.
+    Restart,
+    /// The session is lost.
+    Lose,
+}
+
+/// Where a session is in its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionState {
+    /// No command runs.
+    Ready,
+    /// A command runs.
+    Running(ExecutionId),
+    /// Its processes are being ended.
+    Closing,
+    /// It is over.
+    Closed,
+    /// Its shell is gone for good.
+    Lost {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What is known of a session now.
+#[derive(Debug, Clone)]
+pub struct SessionSnapshot {
+    /// Where it is in its life.
+    pub state: SessionState,
+    /// Counts the session's shells from 1.
+    pub generation: u64,
+    /// The shell's working directory, as last seen.
+    pub cwd: String,
+    /// When a command last started or ended.
+    pub last_active: SystemTime,
+}
+
+/// A session of one principal.
+#[derive(Debug)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub principal: Principal,
+    /// What it was created with.
+    pub settings: SessionSettings,
+    /// When it was created.
+    pub created: SystemTime,
+    /// The shell's kind.
+    pub shell: ShellKind,
+    /// The shell's program.
+    pub shell_program: String,
+    /// Operator's policy, then the session's.
+    pub(crate) policy: PolicyStack,
+    pub(crate) executions: Mutex<Executions>,
+    snapshot: Mutex<SessionSnapshot>,
+    mailbox: mpsc::Sender<Message>,
+}
+
+/// What a session's task can be told.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// A reserved and judged execution, to be recorded and run.
+    Start(Box<actor::StartRequest>),
+    /// Stop one execution.
+    Cancel(ExecutionId),
+    /// End the session.
+    Close { reason: &'static str, done: oneshot::Sender<Vec<EndedProcess>> },
+}
+
+/// What a session is made of beside its task.
+pub(crate) struct SessionParts {
+    pub(crate) id: SessionId,
+    pub(crate) principal: Principal,
+    pub(crate) settings: SessionSettings,
+    pub(crate) shell: ShellKind,
+    pub(crate) shell_program: String,
+    pub(crate) cwd: String,
+    pub(crate) policy: PolicyStack,
+}
+
+impl Session {
+    /// A session in state READY, and the mailbox for its task.
+    pub(crate) fn new(parts: SessionParts) -> (Self, mpsc::Receiver<Message>) {
+        let (mailbox, messages) = mpsc::channel(MAILBOX_MESSAGES);
+        let now = SystemTime::now();
+        let session = Self {
+            id: parts.id,
+            principal: parts.principal,
+            settings: parts.settings,
+            created: now,
+            shell: parts.shell,
+            shell_program: parts.shell_program,
+            policy: parts.policy,
+            executions: Mutex::new(Executions::default()),
+            snapshot: Mutex::new(SessionSnapshot {
+                state: SessionState::Ready,
+                generation: 1,
+                cwd: parts.cwd,
+                last_active: now,
+            }),
+            mailbox,
+        };
+        (session, messages)
+    }
+
+    /// What is known of the session now.
+    #[must_use]
+    pub fn snapshot(&self) -> SessionSnapshot {
+        self.lock_snapshot().clone()
+    }
+
+    /// When the session will end by itself if nothing happens.
+    #[must_use]
+    pub fn expires(&self) -> SystemTime {
+        let idle = self.lock_snapshot().last_active + self.settings.idle_ttl;
+        match self.settings.max_lifetime {
+            Some(lifetime) => idle.min(self.created + lifetime),
+            None => idle,
+        }
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut SessionSnapshot)) {
+        change(&mut self.lock_snapshot());
+    }
+
+    fn lock_snapshot(&self) -> MutexGuard<'_, SessionSnapshot> {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn executions(&self) -> MutexGuard<'_, Executions> {
+        self.executions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) async fn send(&self, message: Message) -> Result<(), Error> {
+        self.mailbox.send(message).await.map_err(|_closed| self.over())
+    }
+
+    /// Asks for an execution to be stopped; one that is over is left alone.
+    ///
+    /// # Errors
+    /// Where the session is over.
+    pub async fn cancel(&self, execution: &ExecutionId) -> Result<(), Error> {
+        self.send(Message::Cancel(execution.clone())).await
+    }
+
+    /// Ends the session; answers what was ended with it.
+    ///
+    /// # Errors
+    /// Where the session is already over.
+    pub(crate) async fn close(&self, reason: &'static str) -> Result<Vec<EndedProcess>, Error> {
+        let (done, ended) = oneshot::channel();
+        self.send(Message::Close { reason, done }).await?;
+        ended.await.map_err(|_gone| self.over())
+    }
+
+    /// The error for a session whose task is gone.
+    pub(crate) fn over(&self) -> Error {
+        match self.snapshot().state {
+            SessionState::Lost { reason } => Error::SessionLost { session: self.id.clone(), reason },
+            _ => Error::SessionExpired { session: self.id.clone(), reason: "closed".to_owned() },
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The executions of one session: which is in the foreground, which wait, which are
+//! kept, and which ids may not be used again.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use execgate_core::audit::Digest;
+use execgate_core::ids::ExecutionId;
+
+use crate::execution::Execution;
+
+/// Finished executions kept for late readers.
+pub(crate) const KEPT_EXECUTIONS: usize = 256;
+
+/// Output of finished executions kept by one session, in bytes.
+const KEPT_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Executions that may wait for their turn.
+pub(crate) const QUEUE_LIMIT: usize = 64;
+
+/// Ids that are remembered after their executions are forgotten; beyond it a session
+/// takes no more ids of the client's choice, since it could no longer refuse a repeat.
+const REMEMBERED_IDS: usize = 65_536;
+
+/// The table.
+#[derive(Debug, Default)]
+pub(crate) struct Executions {
+    known: HashMap<ExecutionId, Arc<Execution>>,
+    /// In the order in which they were asked for.
+    order: VecDeque<ExecutionId>,
+    /// The first has the foreground.
+    active: VecDeque<ExecutionId>,
+    forgotten: HashSet<ExecutionId>,
+}
+
+/// What came of asking for an id.
+#[derive(Debug)]
+pub(crate) enum Reserved {
+    /// It is new, and entered.
+    New,
+    /// The same command was asked for before under this id.
+    Existing(Arc<Execution>),
+    /// The id stands for another command.
+    Reused,
+    /// The id was used, and what it stood for is forgotten.
+    Forgotten,
+    /// Another execution has the foreground.
+    Busy(ExecutionId),
+    /// Too many wait, or too many ids are remembered.
+    Full,
+}
+
+impl Executions {
+    /// What is known under an id, if anything, before a command is judged.
+    pub(crate) fn lookup(&self, id: &ExecutionId, payload: Digest) -> Option<Reserved> {
+        match self.known.get(id) {
+            Some(execution) if execution.payload == payload => {
+                Some(Reserved::Existing(Arc::clone(execution)))
+            }
+            Some(_) => Some(Reserved::Reused),
+            None if self.forgotten.contains(id) => Some(Reserved::Forgotten),
+            None => None,
+        }
+    }
+
+    /// Enters an execution, in the foreground or, if `queue`, behind what runs.
+    pub(crate) fn reserve(&mut self, execution: &Arc<Execution>, queue: bool) -> Reserved {
+        if let Some(known) = self.lookup(&execution.id, execution.payload) {
+            return known;
+        }
+        if let (Some(running), false) = (self.active.front(), queue) {
+            return Reserved::Busy(running.clone());
+        }
+        if self.active.len() > QUEUE_LIMIT || self.forgotten.len() >= REMEMBERED_IDS {
+            return Reserved::Full;
+        }
+        self.active.push_back(execution.id.clone());
+        self.order.push_back(execution.id.clone());
+        self.known.insert(execution.id.clone(), Arc::clone(execution));
+        Reserved::New
+    }
+
+    /// Frees an id whose execution never started.
+    pub(crate) fn release(&mut self, id: &ExecutionId) {
+        self.active.retain(|active| active != id);
+        self.order.retain(|known| known != id);
+        self.known.remove(id);
+    }
+
+    /// The execution is over: it keeps its place in the table, within bounds.
+    pub(crate) fn finished(&mut self, id: &ExecutionId) {
+        self.active.retain(|active| active != id);
+        while self.order.len() > KEPT_EXECUTIONS {
+            let Some(oldest) = self.order.front().cloned() else { break };
+            if self.active.contains(&oldest) {
+                break;
+            }
+            self.order.pop_front();
+            self.known.remove(&oldest);
+            self.forgotten.insert(oldest);
+        }
+        self.trim_output();
+    }
+
+    /// Lets go of the oldest output beyond the session's share.
+    fn trim_output(&self) {
+        let mut kept = 0;
+        for id in self.order.iter().rev() {
+            let Some(execution) = self.known.get(id) else { continue };
+            kept += execution.log.retained();
+            if kept > KEPT_OUTPUT_BYTES && !self.active.contains(id) {
+                execution.log.forget_output();
+            }
+        }
+    }
+
+    /// One execution.
+    pub(crate) fn get(&self, id: &ExecutionId) -> Option<Arc<Execution>> {
+        self.known.get(id).cloned()
+    }
+
+    /// All that are kept, oldest first.
+    pub(crate) fn all(&self) -> Vec<Arc<Execution>> {
+        self.order.iter().filter_map(|id| self.known.get(id)).cloned().collect()
+    }
+}

@@ -1,0 +1,119 @@
+//! What a session writes into the audit log, and in which words.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use execgate_core::audit::{
+    AuditBody, AuditCause, AuditChannel, AuditObserver, AuditOutcome, ChannelTotals, Digest,
+    ExecutionOutcome, Micros, NewRecord,
+};
+use execgate_core::ids::{ExecutionId, Principal, SessionId};
+use execgate_core::outcome::{
+    Cause, Channel, Ending, LaunchFailureKind, ObservedBy, Outcome, signal_name,
+};
+
+use crate::audit::{AuditError, AuditStore, Durability};
+
+/// Writes the records of one session.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorder {
+    store: Arc<dyn AuditStore>,
+    principal: Principal,
+    session: SessionId,
+}
+
+impl Recorder {
+    pub(crate) fn new(store: Arc<dyn AuditStore>, principal: Principal, session: SessionId) -> Self {
+        Self { store, principal, session }
+    }
+
+    /// Appends one record.
+    pub(crate) async fn record(
+        &self,
+        execution: Option<&ExecutionId>,
+        body: AuditBody,
+        durability: Durability,
+    ) -> Result<(), AuditError> {
+        let record = NewRecord {
+            time: now(),
+            principal: self.principal.to_string(),
+            session_id: Some(self.session.to_string()),
+            execution_id: execution.map(ToString::to_string),
+            trace_id: None,
+            body,
+        };
+        self.store.append(record, durability).await.map(drop)
+    }
+
+    /// Appends a record of something that has happened and cannot be undone: where the
+    /// log takes no more, that is said in the server's log, and nothing runs afterwards.
+    pub(crate) async fn note(&self, execution: Option<&ExecutionId>, body: AuditBody) {
+        if let Err(error) = self.record(execution, body, Durability::Written).await {
+            tracing::error!(session.id = %self.session, %error, "audit record lost");
+        }
+    }
+}
+
+/// The time of a record.
+pub(crate) fn now() -> Micros {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// An ending as the log has it.
+pub(super) fn outcome(ending: &Ending) -> AuditBody {
+    AuditBody::ExecutionOutcome(ExecutionOutcome {
+        outcome: match &ending.outcome {
+            Outcome::ExitCode(code) => AuditOutcome::Exit { code: *code },
+            Outcome::Signal(number) => {
+                AuditOutcome::Signal { number: *number, name: signal_name(*number) }
+            }
+            Outcome::LaunchFailure { kind, errno } => AuditOutcome::LaunchFailure {
+                failure: launch_failure(*kind).to_owned(),
+                errno: (*errno != 0).then_some(*errno),
+            },
+            Outcome::Lost { reason } => AuditOutcome::Lost { reason: reason.clone() },
+        },
+        cause: match ending.cause {
+            Cause::Exited | Cause::NotStarted => AuditCause::Exited,
+            Cause::ShellExited | Cause::ShellBroken => AuditCause::ShellExited,
+            Cause::SignaledByRequest => AuditCause::SignaledByRequest,
+            Cause::Timeout => AuditCause::Timeout,
+            Cause::Cancelled => AuditCause::Cancelled,
+            Cause::SessionClosed => AuditCause::SessionClosed,
+        },
+        observed_by: match ending.observed_by {
+            ObservedBy::Kernel => AuditObserver::Kernel,
+            ObservedBy::Shell => AuditObserver::Shell,
+            ObservedBy::Nobody => AuditObserver::Server,
+        },
+        wall_micros: u64::try_from(ending.wall_time.as_micros()).unwrap_or(u64::MAX),
+        totals: ending.totals.iter().filter_map(totals).collect(),
+    })
+}
+
+fn launch_failure(kind: LaunchFailureKind) -> &'static str {
+    match kind {
+        LaunchFailureKind::NotFound => "not_found",
+        LaunchFailureKind::PermissionDenied => "permission_denied",
+        LaunchFailureKind::NotExecutable => "not_executable",
+        LaunchFailureKind::WorkingDirectory => "working_directory",
+        LaunchFailureKind::Other => "other",
+    }
+}
+
+fn totals(total: &execgate_core::outcome::ChannelTotals) -> Option<ChannelTotals> {
+    let channel = match total.channel {
+        Channel::Stdout => AuditChannel::Stdout,
+        Channel::Stderr => AuditChannel::Stderr,
+        Channel::Terminal => AuditChannel::Terminal,
+        Channel::Background => return None,
+    };
+    Some(ChannelTotals {
+        channel,
+        bytes: total.bytes,
+        lines: total.lines,
+        redactions: total.redactions,
+        sha256: Digest(total.sha256),
+    })
+}

@@ -1,0 +1,181 @@
+//! The seam: a transport moves bytes and starts processes, and interprets nothing, so
+//! that framing, time limits, redaction and checkpoints exist once.
+//!
+//! Signals, probes and checkpoints are programs beside the shell, never commands in the
+//! agent's own shell, which may have redefined `kill`.
+
+pub mod local;
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use execgate_core::outcome::LaunchFailureKind;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A place where processes run.
+///
+/// An implementation owes: the process gets exactly the environment of its program;
+/// dropping the returned [`Process`] ends it; [`Transport::close`] ends all that was
+/// started here, also what has detached itself.
+pub trait Transport: fmt::Debug + Send + Sync + 'static {
+    /// Starts one program: the session's shell, a command beside it, a probe.
+    fn spawn<'a>(&'a self, program: &'a Program) -> BoxFuture<'a, Result<Process, TransportError>>;
+
+    /// Ends what was started here and says what that was.
+    fn close(&self, leftovers: Leftovers) -> BoxFuture<'_, Vec<EndedProcess>>;
+}
+
+/// What to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// A path, or a name to be looked up in the `PATH` of `env`.
+    pub program: String,
+    /// The arguments after the name.
+    pub arguments: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// Where it starts.
+    pub cwd: String,
+    /// What its streams are.
+    pub streams: ProgramStreams,
+}
+
+/// What a program's standard streams are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgramStreams {
+    /// A private channel as stdin, pipes as stdout and stderr.
+    Separate,
+    /// A private channel as stdin, a terminal of this size as stdout and stderr, which
+    /// is the controlling terminal too.
+    Terminal(WindowSize),
+}
+
+/// A terminal's size in character cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowSize {
+    /// Height.
+    pub rows: u16,
+    /// Width.
+    pub columns: u16,
+}
+
+/// A running program.
+pub struct Process {
+    /// Its standard input.
+    pub stdin: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Its standard output, or its terminal.
+    pub stdout: Box<dyn AsyncRead + Send + Unpin>,
+    /// Its standard error; nothing where it has a terminal.
+    pub stderr: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    /// Everything else.
+    pub control: Box<dyn ProcessControl>,
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").finish_non_exhaustive()
+    }
+}
+
+/// A hold on a running program. Dropping it ends the program.
+pub trait ProcessControl: Send + Sync {
+    /// Waits for its end; every call gives the same answer.
+    fn wait(&self) -> BoxFuture<'_, ProcessEnd>;
+
+    /// Sends a signal to a part of what this program started.
+    fn signal(&self, scope: SignalScope, signal: i32) -> BoxFuture<'_, Result<usize, TransportError>>;
+
+    /// Looks at the program from outside.
+    fn inspect(&self) -> BoxFuture<'_, Result<Inspection, TransportError>>;
+}
+
+/// Which processes a signal goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignalScope {
+    /// The program's foreground process group, the program itself included.
+    Foreground,
+    /// The program's descendants that started no more than this long ago, not the
+    /// program itself.
+    StartedWithin(Duration),
+    /// The program itself.
+    Program,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessEnd {
+    /// By itself, with a code.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+    /// Out of sight: the transport went away.
+    Unknown,
+}
+
+/// What can be seen of a program from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// It was stopped by a signal.
+    pub stopped: bool,
+    /// How many direct children it has.
+    pub children: usize,
+    /// Bytes written to its stdin that it has not read; nothing where that is unknown.
+    pub unread_input: Option<usize>,
+}
+
+/// What to do at the end with processes that still run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leftovers {
+    /// End them: SIGTERM, a short grace, SIGKILL.
+    Kill,
+    /// End the programs that were asked for, leave what they put in the background.
+    Keep,
+}
+
+/// A process that a transport ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedProcess {
+    /// Its number on the target.
+    pub pid: i32,
+    /// Its command line, or its name where that is empty. Not redacted.
+    pub command: String,
+    /// The signal that ended it.
+    pub signal: i32,
+}
+
+/// Why a transport could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The program did not start.
+    #[error("start {program}: {message}")]
+    Launch {
+        /// The program asked for.
+        program: String,
+        /// What kind of failure.
+        kind: LaunchFailureKind,
+        /// The system's error number; 0 where there is none.
+        errno: i32,
+        /// What the system said.
+        message: String,
+    },
+    /// The launcher or the connection is gone.
+    #[error("reach the target: {reason}")]
+    Unreachable {
+        /// What is known.
+        reason: String,
+    },
+    /// The system refused something that the transport itself needs.
+    #[error("{action}: {source}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,278 @@
+//! The local transport: processes of this machine, started through a launcher.
+//!
+//! ```text
+//! LocalTransport ──► link (seqpacket) ──► launcher ──► shell
+//!        └─ Process: socketpair (stdin), pipes or a pty (output)
+//! ```
+//!
+//! A shell's stdin is a socket pair and not a pipe: a child could reopen a pipe through
+//! /proc/PID/fd and write commands that nobody judged; a socket cannot be reopened.
+
+mod link;
+mod terminal;
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use execgate_core::outcome::LaunchFailureKind;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::sync::watch;
+
+use super::{
+    EndedProcess, Inspection, Leftovers, Process, ProcessControl, ProcessEnd, Program,
+    ProgramStreams, SignalScope, Transport, TransportError,
+};
+use crate::launcher::{
+    ProbeResult, Request, STEP_DIRECTORY, STEP_EXECUTE, Setup, SpawnRequest,
+};
+use link::{Answer, Link};
+
+/// Size asked for an output pipe, in bytes: room for the command to run ahead while the
+/// server is busy; the default 64 KiB costs a switch for each. Unprivileged processes
+/// may have this much (fs.pipe-max-size).
+const OUTPUT_PIPE_BYTES: usize = 1024 * 1024;
+
+/// How long background jobs have between SIGTERM and SIGKILL when a session closes.
+const CLOSE_GRACE: Duration = Duration::from_millis(200);
+
+/// This machine, for one session.
+#[derive(Debug)]
+pub struct LocalTransport {
+    link: Arc<Link>,
+    next_program: AtomicU64,
+}
+
+impl LocalTransport {
+    /// Starts a launcher from this program, which must call [`crate::launcher::main`]
+    /// when its first argument is [`crate::launcher::ARGUMENT`].
+    ///
+    /// # Errors
+    /// Where the launcher cannot be started.
+    pub fn start(launcher: &PathBuf, setup: Setup) -> Result<Self, TransportError> {
+        let link = Link::start(launcher)?;
+        link.tell(&Request::Setup(setup), &[])?;
+        Ok(Self { link, next_program: AtomicU64::new(1) })
+    }
+
+    /// Tries, as a session's process, what a session must not be able to do.
+    ///
+    /// # Errors
+    /// Where the launcher is gone.
+    pub async fn probe(&self, file: PathBuf) -> Result<ProbeResult, TransportError> {
+        let server = rustix::process::getpid().as_raw_nonzero().get();
+        let answer = self.link.ask(|call| Request::Probe { call, file, server }).await?;
+        match answer {
+            Answer::Probed(result) => Ok(result),
+            other => Err(other.unexpected()),
+        }
+    }
+
+    /// The launcher's process number, the ancestor of everything in the session.
+    #[must_use]
+    pub fn launcher_pid(&self) -> Option<i32> {
+        self.link.launcher_pid()
+    }
+
+    async fn spawn_program(&self, program: &Program) -> Result<Process, TransportError> {
+        let id = self.next_program.fetch_add(1, Ordering::Relaxed);
+        let streams = Streams::open(program.streams).map_err(|source| TransportError::Io {
+            action: "open the program's streams",
+            source,
+        })?;
+        let request = Request::Spawn(SpawnRequest {
+            id,
+            program: program.program.clone(),
+            arguments: program.arguments.clone(),
+            env: program.env.clone(),
+            cwd: program.cwd.clone(),
+            terminal: matches!(program.streams, ProgramStreams::Terminal(_)),
+        });
+        let end = self.link.expect_end(id);
+        let [stdin, stdout, stderr] = &streams.childs;
+        let started =
+            self.link.spawn(id, &request, &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]).await?;
+        if let Err((step, errno)) = started {
+            return Err(launch_error(program, &step, errno));
+        }
+        streams.into_process(LocalControl { link: Arc::clone(&self.link), id, end, terminal: None, stdin: -1 })
+    }
+}
+
+impl Transport for LocalTransport {
+    fn spawn<'a>(&'a self, program: &'a Program) -> BoxFuture<'a, Result<Process, TransportError>> {
+        self.spawn_program(program).boxed()
+    }
+
+    fn close(&self, leftovers: Leftovers) -> BoxFuture<'_, Vec<EndedProcess>> {
+        let grace = CLOSE_GRACE;
+        self.link
+            .ask(move |call| Request::Close { call, leftovers, grace })
+            .map(|answer| match answer {
+                Ok(Answer::Closed(ended)) => ended,
+                // The launcher ends everything when it goes, and it is gone.
+                Ok(_) | Err(_) => Vec::new(),
+            })
+            .boxed()
+    }
+}
+
+/// A launch that failed, in the words of the caller's request.
+fn launch_error(program: &Program, step: &str, errno: i32) -> TransportError {
+    let kind = match (step, errno) {
+        (STEP_DIRECTORY, _) => LaunchFailureKind::WorkingDirectory,
+        (STEP_EXECUTE, libc::ENOENT) => LaunchFailureKind::NotFound,
+        (STEP_EXECUTE, libc::EACCES) => LaunchFailureKind::PermissionDenied,
+        (STEP_EXECUTE, libc::ENOEXEC) => LaunchFailureKind::NotExecutable,
+        _ => LaunchFailureKind::Other,
+    };
+    let system = std::io::Error::from_raw_os_error(errno);
+    let message = match kind {
+        LaunchFailureKind::WorkingDirectory => format!("enter {}: {system}", program.cwd),
+        _ => format!("{step}: {system}"),
+    };
+    TransportError::Launch { program: program.program.clone(), kind, errno, message }
+}
+
+/// Both ends of a program's streams.
+struct Streams {
+    stdin: OwnedFd,
+    output: Output,
+    childs: [OwnedFd; 3],
+}
+
+enum Output {
+    Pipes { stdout: OwnedFd, stderr: OwnedFd },
+    Terminal(OwnedFd),
+}
+
+impl Streams {
+    fn open(streams: ProgramStreams) -> std::io::Result<Self> {
+        let (stdin, child_stdin) = std::os::unix::net::UnixStream::pair()?;
+        stdin.set_nonblocking(true)?;
+        let (output, child_stdout, child_stderr) = match streams {
+            ProgramStreams::Separate => {
+                let (stdout, child_stdout) = output_pipe()?;
+                let (stderr, child_stderr) = output_pipe()?;
+                (Output::Pipes { stdout, stderr }, child_stdout, child_stderr)
+            }
+            ProgramStreams::Terminal(size) => {
+                let (master, slave) = terminal::open(size)?;
+                let second = slave.try_clone()?;
+                (Output::Terminal(master), slave, second)
+            }
+        };
+        Ok(Self {
+            stdin: stdin.into(),
+            output,
+            childs: [child_stdin.into(), child_stdout, child_stderr],
+        })
+    }
+
+    fn into_process(self, mut control: LocalControl) -> Result<Process, TransportError> {
+        let registered = |source| TransportError::Io { action: "watch the program's streams", source };
+        control.stdin = self.stdin.as_raw_fd();
+        let stdin = UnixStream::from_std(self.stdin.into()).map_err(registered)?;
+        match self.output {
+            Output::Pipes { stdout, stderr } => {
+                let stdout = pipe::Receiver::from_owned_fd(stdout).map_err(registered)?;
+                let stderr = pipe::Receiver::from_owned_fd(stderr).map_err(registered)?;
+                Ok(Process {
+                    stdin: Box::new(stdin),
+                    stdout: Box::new(stdout),
+                    stderr: Some(Box::new(stderr)),
+                    control: Box::new(control),
+                })
+            }
+            Output::Terminal(master) => {
+                let terminal = Arc::new(master);
+                control.terminal = Some(Arc::clone(&terminal));
+                let reader = terminal::Reader::new(terminal).map_err(registered)?;
+                Ok(Process {
+                    stdin: Box::new(stdin),
+                    stdout: Box::new(reader),
+                    stderr: None,
+                    control: Box::new(control),
+                })
+            }
+        }
+    }
+}
+
+fn output_pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    // Users near their pipe quota get what the system gives.
+    let _ = fcntl_setpipe_size(&reader, OUTPUT_PIPE_BYTES);
+    rustix::io::ioctl_fionbio(&reader, true)?;
+    Ok((reader, writer))
+}
+
+/// A hold on one local program.
+struct LocalControl {
+    link: Arc<Link>,
+    id: u64,
+    end: watch::Receiver<Option<ProcessEnd>>,
+    terminal: Option<Arc<OwnedFd>>,
+    /// Our end of its stdin, to ask how much is unread; valid while the process is held.
+    stdin: i32,
+}
+
+impl LocalControl {
+    async fn ended(&self) -> ProcessEnd {
+        let mut end = self.end.clone();
+        let known = end.wait_for(Option::is_some).await.map(|end| *end);
+        known.ok().flatten().unwrap_or(ProcessEnd::Unknown)
+    }
+
+    async fn send_signal(&self, scope: SignalScope, signal: i32) -> Result<usize, TransportError> {
+        if let (Some(terminal), SignalScope::Foreground) = (&self.terminal, scope) {
+            // Job control may have put another group in front: the terminal knows.
+            return terminal::signal_foreground(terminal.as_fd(), signal)
+                .map(|()| 1)
+                .map_err(|source| TransportError::Io { action: "signal the terminal", source });
+        }
+        let id = self.id;
+        match self.link.ask(|call| Request::Signal { call, id, scope, signal }).await? {
+            Answer::Signalled(processes) => Ok(processes),
+            other => Err(other.unexpected()),
+        }
+    }
+
+    async fn look(&self) -> Result<Inspection, TransportError> {
+        let id = self.id;
+        match self.link.ask(|call| Request::Inspect { call, id }).await? {
+            Answer::Inspected(inspection) => {
+                Ok(Inspection { unread_input: terminal::unread(self.stdin), ..inspection })
+            }
+            other => Err(other.unexpected()),
+        }
+    }
+}
+
+impl ProcessControl for LocalControl {
+    fn wait(&self) -> BoxFuture<'_, ProcessEnd> {
+        self.ended().boxed()
+    }
+
+    fn signal(&self, scope: SignalScope, signal: i32) -> BoxFuture<'_, Result<usize, TransportError>> {
+        self.send_signal(scope, signal).boxed()
+    }
+
+    fn inspect(&self) -> BoxFuture<'_, Result<Inspection, TransportError>> {
+        self.look().boxed()
+    }
+}
+
+impl Drop for LocalControl {
+    fn drop(&mut self) {
+        if self.end.borrow().is_none() {
+            self.link.kill(self.id);
+        }
+    }
+}

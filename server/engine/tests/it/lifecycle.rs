@@ -1,0 +1,120 @@
+//! Sessions come and go, and leave nothing behind.
+
+use std::time::Duration;
+
+use execgate_core::ids::Principal;
+use execgate_core::outcome::{Cause, Outcome};
+use execgate_engine::Error;
+use execgate_engine::session::{OnShellExit, SessionSettings, SessionState};
+use execgate_engine::transport::Leftovers;
+
+use crate::support::{Gate, command, defaults, seen};
+
+fn alive(pid: &str) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+#[tokio::test]
+async fn close_ends_what_has_detached_itself_and_says_so() {
+    let gate = Gate::open().await;
+    let session = gate.shell("bash").await;
+    let script = "(setsid env -i /bin/sleep 999 & echo $!) ; nohup /bin/sleep 998 >/dev/null 2>&1 & echo $!";
+    let result = gate.run(&session, script).await;
+    let pids: Vec<String> = seen(&result).1.lines().map(str::to_owned).collect();
+    assert_eq!(pids.len(), 2);
+    assert!(pids.iter().all(|pid| alive(pid)));
+    let (_, ended) = gate.engine.close_session(&gate.principal, &session.id).await.unwrap();
+    assert!(!pids.iter().any(|pid| alive(pid)));
+    let mut commands: Vec<&str> = ended.iter().map(|process| process.command.as_str()).collect();
+    commands.sort_unstable();
+    assert_eq!(commands, ["/bin/sleep 998", "/bin/sleep 999", "bash --noprofile --norc --noediting -i"]);
+}
+
+#[tokio::test]
+async fn background_jobs_may_be_kept() {
+    let gate = Gate::open().await;
+    let session =
+        gate.session(SessionSettings { leftovers: Leftovers::Keep, ..defaults() }).await;
+    let result = gate.run(&session, "sleep 3 >/dev/null 2>&1 & echo $!").await;
+    let pid = seen(&result).1.trim().to_owned();
+    gate.close(&session).await;
+    assert!(alive(&pid));
+}
+
+#[tokio::test]
+async fn a_closed_session_is_expired_and_a_stranger_sees_nothing() {
+    let gate = Gate::open().await;
+    let session = gate.session(defaults()).await;
+    let stranger = Principal::new("stranger");
+    let unseen = gate.engine.session(&stranger, &session.id).unwrap_err();
+    assert!(matches!(unseen, Error::SessionNotFound { .. }));
+    gate.close(&session).await;
+    let over = gate.engine.session(&gate.principal, &session.id).unwrap_err();
+    assert!(matches!(over, Error::SessionExpired { .. }));
+}
+
+#[tokio::test]
+async fn closing_ends_the_running_command() {
+    let gate = Gate::open().await;
+    let session = gate.session(defaults()).await;
+    let execution = gate.start(&session, command("echo part; sleep 99")).await;
+    let mut follower = execution.follow();
+    for _ in 0..2 {
+        follower.next().await.unwrap();
+    }
+    gate.close(&session).await;
+    let result = execution.result(&session.settings.output_budget).await;
+    let ending = result.ending.unwrap();
+    assert_eq!((ending.cause, ending.outcome.clone()), (Cause::SessionClosed, Outcome::Signal(15)));
+    assert_eq!(&result.stdout.bytes[..], b"part\n");
+}
+
+#[tokio::test]
+async fn an_idle_session_closes_itself() {
+    let gate = Gate::open().await;
+    let idle = SessionSettings { idle_ttl: Duration::from_millis(200), ..defaults() };
+    let session = gate.session(idle).await;
+    let gone = async {
+        while gate.engine.session(&gate.principal, &session.id).is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.unwrap();
+    assert_eq!(session.snapshot().state, SessionState::Closed);
+}
+
+#[tokio::test]
+async fn a_session_may_ask_to_be_lost_with_its_shell() {
+    let gate = Gate::open().await;
+    let strict = SessionSettings { on_shell_exit: OnShellExit::Lose, ..defaults() };
+    let session = gate.session(strict).await;
+    let result = gate.run(&session, "exit 4").await;
+    assert_eq!(seen(&result).0, Outcome::ExitCode(4));
+    let over = gate.try_start(&session, command("true")).await.unwrap_err();
+    assert!(matches!(&*over, Error::SessionExpired { .. } | Error::SessionLost { .. }), "{over:?}");
+}
+
+#[tokio::test]
+async fn sessions_leave_no_process_and_no_descriptor() {
+    let gate = Gate::open().await;
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let first = gate.session(defaults()).await;
+    gate.close(&first).await;
+    let before = descriptors();
+    for _ in 0..5 {
+        let opening = (0..8).map(|_| gate.session(defaults()));
+        let sessions = futures::future::join_all(opening).await;
+        let running = sessions.iter().map(|session| gate.run(session, "echo $$"));
+        let results = futures::future::join_all(running).await;
+        let closing = sessions.iter().map(|session| gate.close(session));
+        futures::future::join_all(closing).await;
+        assert!(!results.iter().any(|result| alive(seen(result).1.trim())));
+    }
+    // Launchers end on their own after the last word; their sockets are ours to close.
+    let settled = async {
+        while descriptors() > before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), settled).await.unwrap();
+}

@@ -1,0 +1,149 @@
+//! An engine on a temporary directory, and short ways to ask it for things.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use execgate_core::audit::{HashKey, Micros};
+use execgate_core::budget::OutputBudget;
+use execgate_core::ids::Principal;
+use execgate_core::outcome::Outcome;
+use execgate_core::policy::Policy;
+use execgate_core::redact::RedactionRules;
+use execgate_engine::audit::{AuditStore, SegmentLog, SegmentLogOptions};
+use execgate_engine::execution::{Command, ExecResult, Execution, Notice};
+use execgate_engine::local::{LocalSettings, LocalUser};
+use execgate_engine::session::{OnShellExit, Session, SessionSettings};
+use execgate_engine::transport::Leftovers;
+use execgate_engine::{Engine, EngineSettings, Error};
+
+/// Shells that every machine with the test packages has.
+pub(crate) const SHELLS: [&str; 3] = ["bash", "dash", "busybox"];
+
+pub(crate) struct Gate {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) data: tempfile::TempDir,
+    pub(crate) principal: Principal,
+}
+
+/// Whether the sessions of these tests run as another user.
+pub(crate) fn is_root() -> bool {
+    rustix::process::getuid().is_root()
+}
+
+impl Gate {
+    pub(crate) async fn open() -> Self {
+        Self::with_policy(Policy::open()).await
+    }
+
+    pub(crate) async fn with_policy(policy: Policy) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(data.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        let token = data.path().join("token");
+        std::fs::write(&token, "secret").unwrap();
+        let audit = data.path().join("audit");
+        let store: Arc<dyn AuditStore> =
+            Arc::new(SegmentLog::open(&audit, SegmentLogOptions::default(), Micros(1)).unwrap());
+        let user = LocalUser { name: "nobody".into(), uid: 65_534, gid: 65_534 };
+        let settings = EngineSettings {
+            local: LocalSettings {
+                launcher: PathBuf::from(env!("CARGO_BIN_EXE_execgate-launcher")),
+                user: is_root().then_some(user),
+                home: "/tmp".into(),
+                hidden: vec![data.path().to_owned()],
+                env: BTreeMap::new(),
+            },
+            policy,
+            redaction: RedactionRules::builtin(),
+            hash_key: HashKey::new([7; 32]),
+            max_sessions: 64,
+            max_command_bytes: 1024 * 1024,
+        };
+        let engine = Engine::start(settings, store, token).await.unwrap();
+        Self { engine: Arc::new(engine), data, principal: Principal::new("test") }
+    }
+
+    pub(crate) async fn session(&self, settings: SessionSettings) -> Arc<Session> {
+        self.engine.create_session(&self.principal, None, settings).await.unwrap()
+    }
+
+    pub(crate) async fn shell(&self, shell: &str) -> Arc<Session> {
+        self.session(SessionSettings { shell: Some(shell.into()), ..defaults() }).await
+    }
+
+    pub(crate) async fn start(&self, session: &Session, command: Command) -> Arc<Execution> {
+        self.try_start(session, command).await.unwrap()
+    }
+
+    pub(crate) async fn try_start(
+        &self,
+        session: &Session,
+        command: Command,
+    ) -> Result<Arc<Execution>, Arc<Error>> {
+        let accepted = self.engine.exec(&self.principal, &session.id, None, command).await?;
+        Ok(accepted.execution)
+    }
+
+    /// Runs a script to its end.
+    pub(crate) async fn run(&self, session: &Session, script: &str) -> ExecResult {
+        self.run_for(session, script, Duration::from_secs(60)).await
+    }
+
+    pub(crate) async fn run_for(&self, session: &Session, script: &str, limit: Duration) -> ExecResult {
+        let command = Command { timeout: Some(limit), ..command(script) };
+        let execution = self.start(session, command).await;
+        let budget = OutputBudget::default();
+        tokio::time::timeout(Duration::from_secs(30), execution.result(&budget))
+            .await
+            .unwrap_or_else(|_| panic!("no end of {script:?}"))
+    }
+
+    pub(crate) async fn close(&self, session: &Session) {
+        self.engine.close_session(&self.principal, &session.id).await.unwrap();
+    }
+}
+
+pub(crate) fn defaults() -> SessionSettings {
+    SessionSettings {
+        shell: None,
+        cwd: None,
+        env: BTreeMap::new(),
+        terminal: None,
+        policy: None,
+        output_budget: OutputBudget::default(),
+        default_timeout: Duration::from_secs(60),
+        idle_ttl: Duration::from_secs(600),
+        max_lifetime: None,
+        on_shell_exit: OnShellExit::Restart,
+        leftovers: Leftovers::Kill,
+        labels: BTreeMap::new(),
+    }
+}
+
+pub(crate) fn command(script: &str) -> Command {
+    Command {
+        script: script.into(),
+        timeout: None,
+        env: BTreeMap::new(),
+        cwd: None,
+        expected_generation: None,
+        queue_if_busy: false,
+    }
+}
+
+/// The parts of a result that most tests look at.
+pub(crate) fn seen(result: &ExecResult) -> (Outcome, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let outcome = result.ending.as_ref().unwrap().outcome.clone();
+    (outcome, text(&result.stdout.bytes), text(&result.stderr.bytes))
+}
+
+pub(crate) fn exited(code: i32, stdout: &str, stderr: &str) -> (Outcome, String, String) {
+    (Outcome::ExitCode(code), stdout.into(), stderr.into())
+}
+
+pub(crate) fn restarted(result: &ExecResult) -> bool {
+    result.notices.iter().any(|notice| matches!(notice, Notice::ShellRestarted { .. }))
+}
