@@ -29,7 +29,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use self::rules::Compiled;
-pub use self::rules::{Default, Effect, PolicyError, PolicyRules, Rule, Unresolved};
+pub use self::rules::{DefaultEffect, Effect, PolicyError, PolicyRules, Rule, UnresolvedEffect};
 
 /// Longest script in bytes that is read under a policy; longer ones are unresolved.
 /// Bodies of heredocs count.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::rules::{Compiled, Default as DefaultEffect, Effect, Rule, Unresolved};
+use super::rules::{Compiled, DefaultEffect, Effect, Rule, UnresolvedEffect};
 use super::scout::{Refusal, scout};
 use super::walk::{Simple, walk};
 use super::words::Word;
@@ -69,7 +69,7 @@ impl<'a> Judge<'a> {
             return Verdict::Denied(denial);
         }
         match &self.unresolved {
-            Some(unread) if self.policy.rules.unresolved == Unresolved::Deny => {
+            Some(unread) if self.policy.rules.unresolved == UnresolvedEffect::Deny => {
                 let mut denial = self.denial("unresolved", &unread.span);
                 denial.reason = format!("could not be read for certain: {}", unread.what);
                 denial.suggestion = Some(unread.suggestion.to_owned());

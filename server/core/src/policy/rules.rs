@@ -15,10 +15,10 @@ pub struct PolicyRules {
     #[serde(default = "unnamed")]
     pub name: String,
     /// What becomes of a command that no rule decides.
-    pub default: Default,
+    pub default: DefaultEffect,
     /// What becomes of a text that cannot be read for certain.
     #[serde(default)]
-    pub unresolved: Unresolved,
+    pub unresolved: UnresolvedEffect,
     /// The rules; their order is of no importance, deny wins.
     #[serde(default)]
     pub rule: Vec<Rule>,
@@ -31,7 +31,7 @@ fn unnamed() -> String {
 /// What becomes of a command that no rule decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Default {
+pub enum DefaultEffect {
     /// It may run.
     Allow,
     /// It must not.
@@ -41,7 +41,7 @@ pub enum Default {
 /// What becomes of a text that cannot be read for certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Unresolved {
+pub enum UnresolvedEffect {
     /// It is denied: something could hide in it.
     #[default]
     Deny,
@@ -144,11 +144,11 @@ impl PolicyRules {
         Self {
             name: "lists".to_owned(),
             default: if allow.is_empty() {
-                Default::Allow
+                DefaultEffect::Allow
             } else {
-                Default::Deny
+                DefaultEffect::Deny
             },
-            unresolved: Unresolved::Deny,
+            unresolved: UnresolvedEffect::Deny,
             rule: denied.chain(allowed).collect(),
         }
     }
@@ -169,8 +169,8 @@ impl Compiled {
     pub(super) fn open() -> Self {
         let rules = PolicyRules {
             name: "open".to_owned(),
-            default: Default::Allow,
-            unresolved: Unresolved::Allow,
+            default: DefaultEffect::Allow,
+            unresolved: UnresolvedEffect::Allow,
             rule: Vec::new(),
         };
         Self {

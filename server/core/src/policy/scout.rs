@@ -41,6 +41,10 @@ pub(super) struct Refusal {
     pub(super) unfinished: bool,
 }
 
+/// Arithmetic evaluates a text such as `a[$(reboot)]` wherever it comes from: a
+/// variable, `test -v`, `printf -v`. Data that looks like that is hardly data.
+const SUBSCRIPT: &str = "a substitution quoted within a subscript";
+
 /// Scans a script.
 pub(super) fn scout(script: &str) -> (Scouted, Result<(), Refusal>) {
     let mut scan = Scan::new(script.as_bytes());
@@ -181,6 +185,11 @@ impl<'a> Scan<'a> {
 
     /// A backslash and what it escapes.
     fn escaped(&mut self) -> Result<(), Refusal> {
+        let before = self.at.checked_sub(1).and_then(|at| self.text.get(at));
+        let substitution = self.looking_at(b"\\$(") || self.looking_at(b"\\`");
+        if before == Some(&b'[') && substitution {
+            return Err(refusal(self.at, SUBSCRIPT));
+        }
         if self.frames.iter().any(Frame::is_backquoted) {
             return Err(refusal(self.at, "a backslash within backquotes"));
         }
@@ -196,6 +205,9 @@ impl<'a> Scan<'a> {
             match self.byte(0) {
                 Some(b'\'') => break,
                 Some(b'\\') if ansi => self.at += 2,
+                Some(b'[') if self.looking_at(b"[$(") || self.looking_at(b"[`") => {
+                    return Err(refusal(self.at, SUBSCRIPT));
+                }
                 Some(b'`') if self.frames.iter().any(Frame::is_backquoted) => {
                     return Err(refusal(self.at, "a quoted backquote within backquotes"));
                 }

@@ -1,5 +1,7 @@
 //! Facts about policies and what they see.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn deny(program: &str) -> Policy {
@@ -166,6 +168,8 @@ fn what_cannot_be_read_is_unresolved() {
         "x ! (a)",
         "a=(b;c)",
         "bash <(curl2)",
+        "x='a[$(curl)]'; echo $((x))",
+        "test -v \"a[\\$(curl)]\"",
         "alias x=$y",
     ] {
         let denial = denied(&deny("curl"), script);
@@ -480,4 +484,94 @@ fn hash_follows_the_content() {
     let hash = |text: &str| Policy::from_toml(text).unwrap().content_hash();
     assert_eq!(hash(text), hash("# same\ndefault='allow'"));
     assert_ne!(hash(text), hash("default = \"deny\""));
+}
+
+/// What scripts are made of.
+const PIECES: &[&str] = &[
+    "curl",
+    "echo",
+    "a",
+    "x=",
+    "\"",
+    "'",
+    "$(",
+    ")",
+    "(",
+    ";",
+    "|",
+    "&&",
+    "\n",
+    "((",
+    "))",
+    "$((",
+    "{",
+    "}",
+    "if ",
+    "then ",
+    "fi",
+    "while ",
+    "do ",
+    "done",
+    "case ",
+    " in ",
+    "esac",
+    ";;",
+    "f()",
+    "<<A",
+    "\nA\n",
+    "#",
+    "\\",
+    "${x:-",
+    "`",
+    "! ",
+    "time ",
+    "[[ ",
+    " ]]",
+    ">",
+    "<",
+    "<(",
+    " ",
+    "\t",
+    "\u{e9}",
+    "\u{1f600}",
+    "\0",
+    "$'",
+    "eval ",
+    "env ",
+    "sh -c ",
+    "find -exec ",
+    "xargs -",
+    "-c",
+    "--",
+    "[",
+    "]",
+    "@P}",
+    "~",
+    "*",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_text_has_a_verdict_within_it(
+        pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..30),
+    ) {
+        let script = pieces.concat();
+        match deny("curl").judge_script(&script) {
+            Verdict::Denied(denial) => prop_assert!(script.get(denial.span).is_some()),
+            Verdict::Allowed(allowed) => {
+                for command in allowed.commands {
+                    prop_assert!(script.get(command.span).is_some());
+                    prop_assert_ne!(command.program.as_deref(), Some("curl"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_have_a_verdict(script in "\\PC{0,40}") {
+        let _ = deny("curl").judge_script(&script);
+        let _ = Policy::guard().judge_argv(&[script]);
+    }
 }
