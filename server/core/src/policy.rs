@@ -44,6 +44,18 @@ pub const MAX_SCRIPT_DEPTH: usize = 4;
 /// The rules that ship as `guard`.
 const GUARD: &str = include_str!("policy/guard.toml");
 
+/// The language a shell reads. What is a test or arithmetic to bash can be commands
+/// to the others: `[[ a || reboot ]]`, `((reboot))`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// bash.
+    #[default]
+    Bash,
+    /// dash, busybox ash, and whatever `sh` is: what only bash understands is
+    /// unresolved.
+    Posix,
+}
+
 /// One layer of rules, compiled. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -121,13 +133,19 @@ impl Policy {
         self.compiled.open
     }
 
-    /// Judges a script for a shell.
+    /// Judges a script for bash.
     #[must_use]
     pub fn judge_script(&self, script: &str) -> Verdict {
+        self.judge_script_for(Dialect::Bash, script)
+    }
+
+    /// Judges a script for a shell that reads `dialect`.
+    #[must_use]
+    pub fn judge_script_for(&self, dialect: Dialect, script: &str) -> Verdict {
         if self.is_open() {
             return Verdict::Allowed(Allowed::default());
         }
-        judge::script(&self.compiled, script)
+        judge::script(&self.compiled, dialect, script)
     }
 
     /// Judges one program with its arguments, run without a shell. Spans count in the
@@ -204,10 +222,16 @@ impl PolicyStack {
             .join("+")
     }
 
-    /// Judges a script for a shell.
+    /// Judges a script for bash.
     #[must_use]
     pub fn judge_script(&self, script: &str) -> Verdict {
-        self.judge(|policy| policy.judge_script(script))
+        self.judge_script_for(Dialect::Bash, script)
+    }
+
+    /// Judges a script for a shell that reads `dialect`.
+    #[must_use]
+    pub fn judge_script_for(&self, dialect: Dialect, script: &str) -> Verdict {
+        self.judge(|policy| policy.judge_script_for(dialect, script))
     }
 
     /// Judges one program with its arguments, run without a shell.

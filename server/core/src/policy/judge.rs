@@ -8,7 +8,7 @@ use super::scout::{Refusal, scout};
 use super::walk::{Simple, walk};
 use super::words::Word;
 use super::wrappers::{Inner, inner};
-use super::{Allowed, Denial, FoundCommand, MAX_EXCERPT_BYTES, MAX_SCRIPT_DEPTH, Verdict};
+use super::{Allowed, Denial, Dialect, FoundCommand, MAX_EXCERPT_BYTES, MAX_SCRIPT_DEPTH, Verdict};
 
 /// Most wrappers around one command: `env env env …` is no command of real work.
 const MAX_WRAPPERS: usize = 16;
@@ -21,9 +21,9 @@ const BE_PLAIN: &str =
     "write the program's name out, without variables or eval, in a command of its own";
 
 /// Judges a script.
-pub(super) fn script(policy: &Compiled, text: &str) -> Verdict {
+pub(super) fn script(policy: &Compiled, dialect: Dialect, text: &str) -> Verdict {
     let mut judge = Judge::new(policy, text);
-    judge.script(text, None, 0);
+    judge.script(text, dialect, None, 0);
     judge.verdict()
 }
 
@@ -32,7 +32,12 @@ pub(super) fn argv(policy: &Compiled, argv: &[String]) -> Verdict {
     let text = argv.join(" ");
     let words: Vec<Word> = argv.iter().cloned().map(Word::Literal).collect();
     let mut judge = Judge::new(policy, &text);
-    judge.command(&words, &(0..text.len()), None, &BTreeSet::new(), 0);
+    let place = Place {
+        span: 0..text.len(),
+        dialect: Dialect::Bash,
+        depth: 0,
+    };
+    judge.command(&words, &place, None, &BTreeSet::new());
     judge.verdict()
 }
 
@@ -44,6 +49,16 @@ struct Judge<'a> {
     denial: Option<Denial>,
     /// The first thing that could not be read.
     unresolved: Option<Unread>,
+}
+
+/// Where a command stands.
+struct Place {
+    /// In the judged text.
+    span: Range<usize>,
+    /// The language around it.
+    dialect: Dialect,
+    /// How many scripts it is within.
+    depth: usize,
 }
 
 /// Something that could not be read.
@@ -127,12 +142,18 @@ impl<'a> Judge<'a> {
 
     /// Judges a script. `within` is its place in the judged text when it is not the
     /// text itself: the command that will run it.
-    fn script(&mut self, script: &str, within: Option<&Range<usize>>, depth: usize) {
+    fn script(
+        &mut self,
+        script: &str,
+        dialect: Dialect,
+        within: Option<&Range<usize>>,
+        depth: usize,
+    ) {
         let whole = within.cloned().unwrap_or(0..script.len());
         if depth > MAX_SCRIPT_DEPTH {
             return self.unread(&whole, "scripts within scripts within scripts", BE_PLAIN);
         }
-        let (seen, scouted) = scout(script);
+        let (seen, scouted) = scout(script, dialect);
         if let Err(refusal) = scouted {
             return self.refused(script, &refusal, within, &whole);
         }
@@ -161,8 +182,12 @@ impl<'a> Judge<'a> {
         let names: BTreeSet<String> = walked.functions.into_values().collect();
         for simple in walked.commands.values() {
             let Simple { words, span, stdin } = simple;
-            let span = within.unwrap_or(span).clone();
-            self.command(words, &span, stdin.as_deref(), &names, depth);
+            let place = Place {
+                span: within.unwrap_or(span).clone(),
+                dialect,
+                depth,
+            };
+            self.command(words, &place, stdin.as_deref(), &names);
         }
     }
 
@@ -202,11 +227,15 @@ impl<'a> Judge<'a> {
     fn command(
         &mut self,
         words: &[Word],
-        span: &Range<usize>,
+        place: &Place,
         stdin: Option<&str>,
         functions: &BTreeSet<String>,
-        depth: usize,
     ) {
+        let Place {
+            span,
+            dialect,
+            depth,
+        } = place;
         let mut words = words;
         for _ in 0..=MAX_WRAPPERS {
             let Some(program) = self.found(words, span) else {
@@ -217,29 +246,36 @@ impl<'a> Judge<'a> {
                 );
             };
             self.ask(words, program, span, functions);
-            match inner(words) {
+            let (script, language) = match inner(words) {
                 Inner::None => return,
-                Inner::Command(start) => words = words.get(start..).unwrap_or_default(),
-                Inner::Commands(commands) if depth < MAX_SCRIPT_DEPTH => {
+                Inner::Command(start) => {
+                    words = words.get(start..).unwrap_or_default();
+                    continue;
+                }
+                Inner::Commands(commands) if *depth < MAX_SCRIPT_DEPTH => {
+                    let place = Place {
+                        span: span.clone(),
+                        dialect: *dialect,
+                        depth: depth + 1,
+                    };
                     for command in commands {
                         let rest = words.get(command).unwrap_or_default();
-                        self.command(rest, span, None, functions, depth + 1);
+                        self.command(rest, &place, None, functions);
                     }
                     return;
                 }
                 Inner::Commands(_) => break,
-                Inner::Script(script) => return self.script(&script, Some(span), depth + 1),
-                Inner::Stdin => {
-                    return match stdin {
-                        Some(script) => self.script(script, Some(span), depth + 1),
-                        None => {
-                            let what = format!("what {program} reads from its input");
-                            self.unread(span, what, BE_PLAIN);
-                        }
-                    };
-                }
+                Inner::Script(script, language) => (script, language),
+                Inner::Stdin(language) => match stdin {
+                    Some(script) => (script.to_owned(), Some(language)),
+                    None => {
+                        let what = format!("what {program} reads from its input");
+                        return self.unread(span, what, BE_PLAIN);
+                    }
+                },
                 Inner::Unresolved(what) => return self.unread(span, what, BE_PLAIN),
-            }
+            };
+            return self.script(&script, language.unwrap_or(*dialect), Some(span), depth + 1);
         }
         self.unread(span, "commands within commands within commands", BE_PLAIN);
     }

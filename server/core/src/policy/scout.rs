@@ -19,7 +19,7 @@ mod words;
 
 use self::frames::{Frame, Script};
 use self::heredocs::Pending;
-use super::{MAX_NESTING, MAX_SCRIPT_BYTES};
+use super::{Dialect, MAX_NESTING, MAX_SCRIPT_BYTES};
 
 /// What the scanner saw.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -46,8 +46,8 @@ pub(super) struct Refusal {
 const SUBSCRIPT: &str = "a substitution quoted within a subscript";
 
 /// Scans a script.
-pub(super) fn scout(script: &str) -> (Scouted, Result<(), Refusal>) {
-    let mut scan = Scan::new(script.as_bytes());
+pub(super) fn scout(script: &str, dialect: Dialect) -> (Scouted, Result<(), Refusal>) {
+    let mut scan = Scan::new(script.as_bytes(), dialect);
     let result = if script.len() > MAX_SCRIPT_BYTES {
         Err(refusal(0, "more than 16 KiB of script"))
     } else {
@@ -82,6 +82,7 @@ pub(super) fn refusal(at: usize, what: &'static str) -> Refusal {
 /// The state of a scan.
 struct Scan<'a> {
     text: &'a [u8],
+    dialect: Dialect,
     at: usize,
     frames: Vec<Frame>,
     /// Heredocs whose bodies start behind the next newline, with the depth of the
@@ -91,10 +92,11 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn new(text: &'a [u8]) -> Self {
+    fn new(text: &'a [u8], dialect: Dialect) -> Self {
         let frames = vec![Frame::Script(Script::new(None))];
         Self {
             text,
+            dialect,
             at: 0,
             frames,
             pending: Vec::new(),
@@ -126,6 +128,14 @@ impl<'a> Scan<'a> {
             unfinished: true,
         };
         if unclosed { Err(refused) } else { Ok(()) }
+    }
+
+    /// What only bash reads as one thing, and another shell as something else.
+    fn only_bash(&self) -> Result<(), Refusal> {
+        match self.dialect {
+            Dialect::Bash => Ok(()),
+            Dialect::Posix => Err(refusal(self.at, "what only bash understands")),
+        }
     }
 
     fn in_heredoc(&self) -> bool {
@@ -199,6 +209,9 @@ impl<'a> Scan<'a> {
 
     /// Text in single quotes; with `ansi`, in `$'…'`.
     fn single_quoted(&mut self, ansi: bool) -> Result<(), Refusal> {
+        if ansi {
+            self.only_bash()?;
+        }
         let start = self.at;
         self.at += 1 + usize::from(ansi);
         loop {

@@ -204,6 +204,40 @@ fn limits_hold_and_nothing_crashes() {
 }
 
 #[test]
+fn what_only_bash_understands_is_unresolved_elsewhere() {
+    let policy = deny("curl");
+    for script in [
+        "[[ a || curl ]]",
+        "((curl))",
+        "for ((;;)); do :; done",
+        "x=$'a'",
+        "a=(b)",
+        "cat <(b)",
+        "b &> c",
+        "function f { :; }",
+        "cat <<< a",
+        "a |& b",
+    ] {
+        allowed(&policy, script);
+        assert!(
+            !policy.judge_script_for(Dialect::Posix, script).is_allowed(),
+            "{script:?}"
+        );
+        let within = format!("dash <<'EOF'\n{script}\nEOF");
+        assert!(denied(&policy, &within).unresolved.is_some(), "{within:?}");
+    }
+    for script in [
+        "if [ a ] && b; then echo \"$(c)\" $((1 + 2)); fi > d 2>&1",
+        "f() { case a in b) c;; esac; }",
+    ] {
+        assert!(
+            policy.judge_script_for(Dialect::Posix, script).is_allowed(),
+            "{script:?}"
+        );
+    }
+}
+
+#[test]
 fn names_in_data_are_not_commands() {
     for script in [
         "echo curl",

@@ -2,6 +2,7 @@
 //! Both layers are judged. An option the table does not know is unresolved, because
 //! nobody can say which word comes after it.
 
+use super::Dialect;
 use super::words::Word;
 
 /// What a command runs besides itself.
@@ -13,10 +14,10 @@ pub(super) enum Inner {
     Command(usize),
     /// The command in these words (of a `find -exec`, without its end).
     Commands(Vec<std::ops::Range<usize>>),
-    /// A script, for the shell.
-    Script(String),
-    /// Whatever comes on its standard input.
-    Stdin,
+    /// A script, in its language or that of the script around it.
+    Script(String, Option<Dialect>),
+    /// Whatever comes on its standard input, in this language.
+    Stdin(Dialect),
     /// Something that cannot be read.
     Unresolved(String),
 }
@@ -163,14 +164,15 @@ pub(super) fn inner(words: &[Word]) -> Inner {
         return grammar.inner(words);
     }
     if SHELLS.contains(&program) {
-        return shell(words);
+        let bash = matches!(program, "bash" | "rbash");
+        return shell(words, if bash { Dialect::Bash } else { Dialect::Posix });
     }
     match program {
-        "eval" => joined(words.get(1..).unwrap_or_default(), "eval"),
+        "eval" => joined(words.get(1..).unwrap_or_default(), "eval", None),
         "trap" => match words.get(1..).unwrap_or_default() {
             [_] | [] => Inner::None,
             [Word::Literal(option), ..] if option.starts_with('-') => Inner::None,
-            [script, ..] => joined(std::slice::from_ref(script), "trap"),
+            [script, ..] => joined(std::slice::from_ref(script), "trap", None),
         },
         "alias" => aliases(words),
         "su" | "runuser" => after_option(words, 'c'),
@@ -266,7 +268,7 @@ enum Skip {
 }
 
 /// A shell: its `-c` script, its script file (an ordinary program), or its input.
-fn shell(words: &[Word]) -> Inner {
+fn shell(words: &[Word], dialect: Dialect) -> Inner {
     let mut at = 1;
     let mut script = false;
     while let Some(word) = words.get(at) {
@@ -287,7 +289,7 @@ fn shell(words: &[Word]) -> Inner {
                 script |= cluster.contains('c');
                 at += usize::from(cluster.ends_with(['o', 'O']));
                 if cluster.contains('s') {
-                    return Inner::Stdin;
+                    return Inner::Stdin(dialect);
                 }
             }
         } else {
@@ -296,25 +298,25 @@ fn shell(words: &[Word]) -> Inner {
         at += 1;
     }
     match words.get(at) {
-        Some(word) if script => joined(std::slice::from_ref(word), "a shell"),
+        Some(word) if script => joined(std::slice::from_ref(word), "a shell", Some(dialect)),
         Some(Word::Literal(file)) if matches!(file.as_str(), "-" | "/dev/stdin" | "/dev/fd/0") => {
-            Inner::Stdin
+            Inner::Stdin(dialect)
         }
         Some(Word::Unknown { raw, .. }) if raw.starts_with("<(") => {
             Inner::Unresolved("what a shell reads from another command".to_owned())
         }
         Some(_) => Inner::None,
         None if script => Inner::None,
-        None => Inner::Stdin,
+        None => Inner::Stdin(dialect),
     }
 }
 
 /// Words that are joined to a script.
-fn joined(words: &[Word], who: &str) -> Inner {
+fn joined(words: &[Word], who: &str, dialect: Option<Dialect>) -> Inner {
     let texts: Option<Vec<&str>> = words.iter().map(Word::literal).collect();
     match texts {
         Some(texts) if texts.is_empty() => Inner::None,
-        Some(texts) => Inner::Script(texts.join(" ")),
+        Some(texts) => Inner::Script(texts.join(" "), dialect),
         None => Inner::Unresolved(format!("the script {who} runs is only known when it runs")),
     }
 }
@@ -333,7 +335,7 @@ fn aliases(words: &[Word]) -> Inner {
     if scripts.is_empty() {
         Inner::None
     } else {
-        Inner::Script(scripts.join("\n"))
+        Inner::Script(scripts.join("\n"), None)
     }
 }
 
@@ -350,7 +352,7 @@ fn after_option(words: &[Word], letter: char) -> Inner {
         .position(is_option)
         .and_then(|at| words.get(at + 1))
     {
-        Some(script) => joined(std::slice::from_ref(script), "su"),
+        Some(script) => joined(std::slice::from_ref(script), "su", Some(Dialect::Posix)),
         None => Inner::None,
     }
 }

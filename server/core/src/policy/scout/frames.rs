@@ -178,7 +178,10 @@ impl Scan<'_> {
             (Some(b'\\'), _) => self.escaped()?,
             (Some(b'\''), _) => self.single_quoted(false)?,
             (Some(b'$'), Some(b'\'')) => self.single_quoted(true)?,
-            (Some(b'$'), Some(b'"')) => self.push(Frame::Double, 2),
+            (Some(b'$'), Some(b'"')) => {
+                self.only_bash()?;
+                self.push(Frame::Double, 2);
+            }
             (Some(b'"'), _) => self.push(Frame::Double, 1),
             _ => return self.expansion(false),
         }

@@ -59,6 +59,7 @@ impl Scan<'_> {
     /// `;`, `&`, `|` and what they begin.
     fn operator(&mut self, byte: u8) -> Result<(), Refusal> {
         if byte == b'&' && self.byte(1) == Some(b'>') {
+            self.only_bash()?;
             self.end_word()?;
             self.at += 1;
             return self.redirection(b'>');
@@ -79,6 +80,7 @@ impl Scan<'_> {
         }
         self.at += 1;
         if byte == b'|' && self.byte(0) == Some(b'&') {
+            self.only_bash()?;
             self.at += 1;
         }
         self.expect(Next::Command);
@@ -88,6 +90,7 @@ impl Scan<'_> {
     fn redirection(&mut self, byte: u8) -> Result<(), Refusal> {
         let word = self.top().and_then(|script| script.word);
         if self.byte(1) == Some(b'(') {
+            self.only_bash()?;
             self.begin_word();
             self.substitution(b')', 2);
             return Ok(());
@@ -122,6 +125,9 @@ impl Scan<'_> {
             b'>' if self.looking_at(b">|") => b">|",
             _ => b"<",
         };
+        if operator == b"<<<" {
+            self.only_bash()?;
+        }
         self.at += operator.len();
         match operator {
             b"<<" => self.expect(Next::Delimiter {
@@ -141,6 +147,7 @@ impl Scan<'_> {
         let word = script.word.and_then(|start| self.text.get(start..self.at));
         match word {
             Some(raw) if is_assignment(raw) && raw.ends_with(b"=") => {
+                self.only_bash()?;
                 self.push(Frame::List, 1);
             }
             Some(raw) if raw.last().is_some_and(|last| b"?*+@!".contains(last)) => {
@@ -157,6 +164,7 @@ impl Scan<'_> {
             }
             Some(_) => return Err(refusal(self.at, "a bracket within a word")),
             None if script.next == Next::Loop && self.byte(1) == Some(b'(') => {
+                self.only_bash()?;
                 self.expect(Next::Command);
                 self.push(Frame::Arithmetic { depth: 2 }, 2);
             }
@@ -164,6 +172,7 @@ impl Scan<'_> {
                 return Err(refusal(self.at, "a bracket among arguments"));
             }
             None if self.byte(1) == Some(b'(') => {
+                self.only_bash()?;
                 self.expect(Next::Command);
                 self.push(Frame::Arithmetic { depth: 2 }, 2);
             }
@@ -344,11 +353,16 @@ impl Scan<'_> {
                 Next::Command
             }
             b"fi" | b"done" | b"}" => Next::Command,
-            b"time" => Next::Timed,
-            b"for" | b"select" => Next::Loop,
-            b"in" => Next::Loop,
-            b"function" => Next::Function,
-            b"[[" => Next::Test,
+            b"for" | b"in" => Next::Loop,
+            b"time" | b"select" | b"function" | b"[[" => {
+                self.only_bash()?;
+                match raw {
+                    b"time" => Next::Timed,
+                    b"select" => Next::Loop,
+                    b"function" => Next::Function,
+                    _ => Next::Test,
+                }
+            }
             b"case" => {
                 self.expect(Next::Argument);
                 self.frames.push(Frame::Case(Case::Subject { word: None }));
