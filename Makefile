@@ -1,0 +1,62 @@
+# The commands of this repository. `make run` and `make test` are all there is to set up.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# Whatever is called with a list of jobs, cargo has its own.
+.NOTPARALLEL:
+
+# Arguments for `execgate serve` (make run ARGS='--listen 127.0.0.1:7000') or the benchmark
+# (make bench ARGS=--quick).
+ARGS ?=
+
+.PHONY: help
+help: ## Show these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## Build and start the server with its defaults
+	cargo run --locked --quiet -p execgate-server --bin execgate -- serve $(ARGS)
+
+.PHONY: setup
+setup: ## Install what tests and checks need
+	@scripts/setup-tests
+
+.PHONY: test
+test: setup ## Run all tests; the last line counts them
+	@scripts/run-tests
+
+.PHONY: check
+check: setup ## Format, lints, types, documentation
+	@scripts/check
+
+.PHONY: fmt
+fmt: setup ## Format everything
+	cargo fmt --all
+	.venv/bin/ruff format client-py $(wildcard tests/py)
+	cd bench && cargo fmt
+
+.PHONY: bench
+bench: ## Measure against the floor and a peer (bench/README.md)
+	cargo build --locked --release -p execgate-server --bin execgate
+	cd bench && cargo run --locked --release -- $(ARGS)
+
+.PHONY: proto-lint
+proto-lint: ## Lint the API
+	@source scripts/versions.sh && cd proto && npx --yes "$$BUF" lint
+
+.PHONY: proto-breaking
+proto-breaking: ## Check the API against the last release's
+	@source scripts/versions.sh && cd proto && npx --yes "$$BUF" breaking --against baseline.binpb
+
+.PHONY: stubs
+stubs: ## Make the Python stubs anew from the API
+	@scripts/python-stubs
+
+.PHONY: stubs-check
+stubs-check: ## Check that the Python stubs are those of the API
+	@scripts/python-stubs --check
+
+.PHONY: requirements
+requirements: ## Pin scripts/requirements.in anew
+	@scripts/pin-requirements
