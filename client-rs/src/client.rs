@@ -1,0 +1,213 @@
+//! The connection: finding the server, showing the token, tuning the transport.
+
+use std::fmt;
+use std::time::Duration;
+
+use execgate_proto::MAX_MESSAGE_BYTES;
+use execgate_proto::v1::exec_service_client::ExecServiceClient;
+use execgate_proto::v1::session_service_client::SessionServiceClient;
+use execgate_proto::v1::{GetCapabilitiesRequest, GetCapabilitiesResponse};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+use crate::address::Address;
+use crate::error::Error;
+use crate::session::SessionBuilder;
+use crate::token::Token;
+
+/// Longest wait for a connection: a server that is there answers in milliseconds,
+/// one that is far in a second or two.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// HTTP/2 flow-control window of one stream in bytes: room for a few dozen of the
+/// largest output events, so that a fast command is not slowed by round trips.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// HTTP/2 flow-control window of the connection in bytes: four streams at full
+/// speed.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
+/// Largest HTTP/2 frame taken, in bytes: one output event of 64 KiB and its
+/// envelope fit whole, with room to spare.
+const FRAME_BYTES: u32 = 256 * 1024;
+
+/// Time between HTTP/2 pings while a call is open: notices a peer that vanished.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// Longest wait for the answer to a ping before the connection counts as broken.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+pub(crate) type Service = InterceptedService<Channel, Authorize>;
+
+/// A connection to a server. Cheap to clone; clones share the connection, and it
+/// comes back by itself after a break.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub(crate) sessions: SessionServiceClient<Service>,
+    pub(crate) executions: ExecServiceClient<Service>,
+}
+
+impl Client {
+    /// Connects to `HOST:PORT`, `http://HOST:PORT` or `unix:/PATH`, with the token
+    /// that [`Client::builder`] finds.
+    ///
+    /// # Errors
+    /// When the address or token is unusable, or nobody answers.
+    pub async fn connect(address: impl Into<String>) -> Result<Self, Error> {
+        Self::builder().address(address).connect().await
+    }
+
+    /// Describes a connection, step by step.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), execgate_client::Error> {
+    /// use execgate_client::Client;
+    ///
+    /// let client = Client::builder().address("unix:/run/execgate.sock").connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// Begins a new session; await it, after setting what should differ from the
+    /// defaults.
+    pub fn session(&self) -> SessionBuilder {
+        SessionBuilder::new(self.clone())
+    }
+
+    /// What the server can do, and where its limits are.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or does not know the caller.
+    pub async fn capabilities(&self) -> Result<GetCapabilitiesResponse, Error> {
+        let request = GetCapabilitiesRequest {};
+        let response = self.sessions.clone().get_capabilities(request).await?;
+        Ok(response.into_inner())
+    }
+
+    fn new(service: Service) -> Self {
+        let sessions = SessionServiceClient::new(service.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let executions = ExecServiceClient::new(service)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Self {
+            sessions,
+            executions,
+        }
+    }
+}
+
+/// A connection to be made.
+#[derive(Default)]
+pub struct ClientBuilder {
+    address: Option<String>,
+    token: Option<String>,
+}
+
+impl ClientBuilder {
+    /// Where the server is: `HOST:PORT`, `http://HOST:PORT` or `unix:/PATH`.
+    ///
+    /// Default: `EXECGATE_ADDR`, else `127.0.0.1:7443`.
+    #[must_use]
+    pub fn address(mut self, address: impl Into<String>) -> Self {
+        self.address = Some(address.into());
+        self
+    }
+
+    /// The bearer token to show.
+    ///
+    /// Default: `EXECGATE_TOKEN`; else, for a server on this machine, the file
+    /// `token` in `EXECGATE_DATA_DIR` or the server's default data directory; else
+    /// none, which is enough on a Unix socket.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the address or token is unusable, or nobody answers.
+    pub async fn connect(self) -> Result<Client, Error> {
+        let address = Address::find(self.address.as_deref(), |name| std::env::var_os(name))?;
+        let token = match &self.token {
+            Some(text) => Some(Token::new(text)?),
+            None => Token::find(|name| std::env::var_os(name), address.is_local())?,
+        };
+        let failed = |source| Error::Connect {
+            address: address.uri().to_owned(),
+            source,
+        };
+        let endpoint = Endpoint::from_shared(address.uri().to_owned()).map_err(failed)?;
+        let channel = tuned(endpoint).connect().await.map_err(failed)?;
+        let authorize = Authorize { token };
+        Ok(Client::new(InterceptedService::new(channel, authorize)))
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("address", &self.address)
+            .field("token", &self.token.as_ref().map(|_| "<secret>"))
+            .finish()
+    }
+}
+
+fn tuned(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+}
+
+/// Shows the token with every call.
+#[derive(Debug, Clone)]
+pub(crate) struct Authorize {
+    token: Option<Token>,
+}
+
+impl Interceptor for Authorize {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.token {
+            request
+                .metadata_mut()
+                .insert("authorization", token.header());
+        }
+        Ok(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_at_the_address_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let address = format!("unix:{}", dir.path().join("absent.sock").display());
+        let error = Client::connect(&*address).await.unwrap_err();
+        assert!(matches!(error, Error::Connect { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(&address), "{text}");
+        assert!(text.contains("No such file"), "{text}");
+    }
+
+    #[test]
+    fn token_never_shows_in_debug_output() {
+        let builder = Client::builder().token("0123456789");
+        assert!(!format!("{builder:?}").contains("0123456789"));
+    }
+}

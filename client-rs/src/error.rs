@@ -1,0 +1,279 @@
+//! What can go wrong, with everything the server said about it.
+//!
+//! The only place that reads a `tonic::Status`.
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{fmt, io};
+
+use execgate_proto::ERROR_DOMAIN;
+use execgate_proto::v1::ErrorReason;
+use thiserror::Error as ThisError;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// Prefix that reasons have in the proto and not on the wire.
+const REASON_PREFIX: &str = "ERROR_REASON_";
+
+/// Metadata key under which the server says what to do instead.
+const SUGGESTION_KEY: &str = "suggestion";
+
+/// Why a call failed.
+#[derive(Debug, ThisError)]
+#[non_exhaustive]
+pub enum Error {
+    /// The address cannot be understood.
+    #[error("understand the address {address:?}: {reason}")]
+    InvalidAddress {
+        /// The address.
+        address: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The token cannot be sent in a header.
+    #[error("use the token: it holds characters that no token has")]
+    InvalidToken,
+    /// The token's file is there and cannot be read.
+    #[error("read the token in {}: {source}", path.display())]
+    UnreadableToken {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Nobody answers at the address.
+    #[error("connect to {address}: {}", innermost(source))]
+    Connect {
+        /// The address.
+        address: String,
+        /// Why not.
+        source: tonic::transport::Error,
+    },
+    /// The connection broke. What ran may still run.
+    #[error("hear the server out: the connection broke: {message}")]
+    Disconnected {
+        /// What was seen.
+        message: String,
+    },
+    /// The server refused the call; nothing was started by it.
+    #[error(transparent)]
+    Refused(Box<Refusal>),
+    /// Events of a stream were read before its result was asked for.
+    #[error("collect the result: a part of the stream was read before")]
+    ResultConsumed,
+    /// The server broke its own rules.
+    #[error("understand the server: {what}")]
+    Protocol {
+        /// Which rule.
+        what: &'static str,
+    },
+}
+
+/// What the server said when it refused a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The gRPC status code.
+    pub code: Code,
+    /// Why; [`ErrorReason::Unspecified`] if this client does not know the reason.
+    pub reason: ErrorReason,
+    /// The reason's name as sent, e.g. `SESSION_BUSY`; empty if none was sent.
+    pub reason_name: String,
+    /// Why, for people.
+    pub message: String,
+    /// What to do instead, in words for an agent.
+    pub suggestion: Option<String>,
+    /// Further facts; `errors.proto` says which reason has which.
+    pub metadata: BTreeMap<String, String>,
+    /// After how long a retry makes sense; without it a plain retry fails again.
+    pub retry_after: Option<Duration>,
+    /// The fields that were wrong.
+    pub violations: Vec<FieldViolation>,
+}
+
+/// A field that was wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FieldViolation {
+    /// Its path in the request, e.g. `spec.timeout`.
+    pub field: String,
+    /// What is wrong with it.
+    pub description: String,
+}
+
+impl Error {
+    /// Why the server refused, if it did.
+    #[must_use]
+    pub fn reason(&self) -> Option<ErrorReason> {
+        self.refusal().map(|refusal| refusal.reason)
+    }
+
+    /// All that the server said, if it refused.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        let details = status.get_error_details();
+        if details.error_info().is_none() && broke_underway(&status) {
+            return Self::Disconnected {
+                message: innermost(&status).to_string(),
+            };
+        }
+        Self::Refused(Box::new(Refusal::new(&status, &details)))
+    }
+}
+
+impl Refusal {
+    fn new(status: &Status, details: &ErrorDetails) -> Self {
+        let info = details
+            .error_info()
+            .filter(|info| info.domain == ERROR_DOMAIN);
+        let reason_name = info.map(|info| info.reason.clone()).unwrap_or_default();
+        let metadata: BTreeMap<String, String> = info
+            .map(|info| info.metadata.clone().into_iter().collect())
+            .unwrap_or_default();
+        let violations = details
+            .bad_request()
+            .map(|bad| bad.field_violations.as_slice())
+            .unwrap_or_default();
+        Self {
+            code: status.code(),
+            reason: ErrorReason::from_str_name(&format!("{REASON_PREFIX}{reason_name}"))
+                .unwrap_or_default(),
+            reason_name,
+            message: status.message().to_owned(),
+            suggestion: metadata.get(SUGGESTION_KEY).cloned(),
+            metadata,
+            retry_after: details.retry_info().and_then(|info| info.retry_delay),
+            violations: violations
+                .iter()
+                .map(|violation| FieldViolation {
+                    field: violation.field.clone(),
+                    description: violation.description.clone(),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason_name.as_str() {
+            "" => write!(f, "{:?}: {}", self.code, self.message)?,
+            reason => write!(f, "{reason}: {}", self.message)?,
+        }
+        for FieldViolation { field, description } in &self.violations {
+            write!(f, "; {field}: {description}")?;
+        }
+        if let Some(suggestion) = &self.suggestion {
+            write!(f, " ({suggestion})")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Refusal {}
+
+/// Whether a status was made here, from a broken connection, and not sent.
+fn broke_underway(status: &Status) -> bool {
+    status.source().is_some()
+}
+
+/// The error at the root of a chain, which is the one that says what happened.
+fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn refusal(status: Status) -> Refusal {
+        match Error::from(status) {
+            Error::Refused(refusal) => *refusal,
+            other => panic!("not a refusal: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_detail_of_a_refusal_is_kept() {
+        let metadata = HashMap::from([
+            ("rule".to_owned(), "no-rm".to_owned()),
+            ("suggestion".to_owned(), "use git clean -n".to_owned()),
+        ]);
+        let mut details = ErrorDetails::with_error_info("POLICY_DENIED", ERROR_DOMAIN, metadata);
+        details
+            .set_retry_info(Some(Duration::from_millis(1500)))
+            .add_bad_request_violation("spec.script", "is empty");
+        let status = Status::with_error_details(Code::PermissionDenied, "rm is denied", details);
+        let refusal = refusal(status);
+        let expected = Refusal {
+            code: Code::PermissionDenied,
+            reason: ErrorReason::PolicyDenied,
+            reason_name: "POLICY_DENIED".into(),
+            message: "rm is denied".into(),
+            suggestion: Some("use git clean -n".into()),
+            metadata: BTreeMap::from([
+                ("rule".into(), "no-rm".into()),
+                ("suggestion".into(), "use git clean -n".into()),
+            ]),
+            retry_after: Some(Duration::from_millis(1500)),
+            violations: vec![FieldViolation {
+                field: "spec.script".into(),
+                description: "is empty".into(),
+            }],
+        };
+        assert_eq!(refusal, expected);
+        assert_eq!(
+            refusal.to_string(),
+            "POLICY_DENIED: rm is denied; spec.script: is empty (use git clean -n)"
+        );
+    }
+
+    #[test]
+    fn status_without_details_is_a_refusal_without_reason() {
+        let refusal = refusal(Status::unimplemented("no such method"));
+        assert_eq!(refusal.code, Code::Unimplemented);
+        assert_eq!(refusal.reason, ErrorReason::Unspecified);
+        assert_eq!(refusal.reason_name, "");
+    }
+
+    #[test]
+    fn reason_of_a_newer_server_keeps_its_name() {
+        let details = ErrorDetails::with_error_info("NOVELTY", ERROR_DOMAIN, HashMap::new());
+        let refusal = refusal(Status::with_error_details(Code::Aborted, "", details));
+        assert_eq!(refusal.reason, ErrorReason::Unspecified);
+        assert_eq!(refusal.reason_name, "NOVELTY");
+    }
+
+    #[test]
+    fn reason_of_a_foreign_domain_is_not_ours() {
+        let details =
+            ErrorDetails::with_error_info("SESSION_BUSY", "proxy.example", HashMap::new());
+        let refusal = refusal(Status::with_error_details(Code::Unavailable, "", details));
+        assert_eq!(refusal.reason, ErrorReason::Unspecified);
+        assert_eq!(refusal.reason_name, "");
+    }
+
+    #[test]
+    fn broken_connection_is_not_a_refusal() {
+        let broken = io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer");
+        let error = Error::from(Status::from_error(Box::new(broken)));
+        assert!(matches!(error, Error::Disconnected { .. }), "{error:?}");
+    }
+}
