@@ -168,6 +168,8 @@ fn what_cannot_be_read_is_unresolved() {
         "x ! (a)",
         "a=(b;c)",
         "bash <(curl2)",
+        "{\\\n curl; }",
+        "i\\\nf curl; then :; fi",
         "x='a[$(curl)]'; echo $((x))",
         "test -v \"a[\\$(curl)]\"",
         "alias x=$y",

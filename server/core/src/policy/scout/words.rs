@@ -348,6 +348,9 @@ impl Scan<'_> {
     /// A word in command position.
     fn end_command_word(&mut self, start: usize) -> Result<(), Refusal> {
         let raw = self.text.get(start..self.at).unwrap_or_default();
+        if joins_reserved_word(raw) {
+            return Err(refusal(start, "a reserved word continued on the next line"));
+        }
         let next = match raw {
             b"if" | b"then" | b"elif" | b"else" | b"while" | b"until" | b"do" | b"{" | b"!" => {
                 Next::Command
@@ -393,6 +396,38 @@ impl Scan<'_> {
         self.expect(next);
         Ok(())
     }
+}
+
+/// Whether a word is a reserved one once its line continuations are gone.
+fn joins_reserved_word(raw: &[u8]) -> bool {
+    const RESERVED: &[&[u8]] = &[
+        b"if",
+        b"then",
+        b"elif",
+        b"else",
+        b"fi",
+        b"while",
+        b"until",
+        b"do",
+        b"done",
+        b"for",
+        b"select",
+        b"in",
+        b"case",
+        b"esac",
+        b"function",
+        b"time",
+        b"coproc",
+        b"{",
+        b"}",
+        b"!",
+        b"[[",
+    ];
+    if memchr::memmem::find(raw, b"\\\n").is_none() {
+        return false;
+    }
+    let text = String::from_utf8_lossy(raw).replace("\\\n", "");
+    RESERVED.contains(&text.as_bytes())
 }
 
 /// `name=…`, `name+=…`, `name[…]=…`.
