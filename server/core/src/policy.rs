@@ -31,9 +31,14 @@ use std::sync::Arc;
 use self::rules::Compiled;
 pub use self::rules::{DefaultEffect, Effect, PolicyError, PolicyRules, Rule, UnresolvedEffect};
 
-/// Longest script in bytes that is read under a policy; longer ones are unresolved.
-/// Bodies of heredocs count.
-pub const MAX_SCRIPT_BYTES: usize = 16 * 1024;
+/// Most bytes of code that are read under a policy; more is unresolved. What stands in
+/// single quotes and in heredocs with a quoted delimiter is data and does not count:
+/// that is how agents write files.
+pub const MAX_CODE_BYTES: usize = 16 * 1024;
+
+/// Longest script in bytes that is read under a policy, data included: more than any
+/// file written by hand, little enough to be read in milliseconds.
+pub const MAX_SCRIPT_BYTES: usize = 1024 * 1024;
 
 /// Deepest nesting of quotes, substitutions and compound commands that is read.
 pub const MAX_NESTING: usize = 64;

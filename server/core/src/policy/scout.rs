@@ -19,7 +19,7 @@ mod words;
 
 use self::frames::{Frame, Script};
 use self::heredocs::Pending;
-use super::{Dialect, MAX_NESTING, MAX_SCRIPT_BYTES};
+use super::{Dialect, MAX_CODE_BYTES, MAX_NESTING, MAX_SCRIPT_BYTES};
 
 /// What the scanner saw.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -49,26 +49,13 @@ const SUBSCRIPT: &str = "a substitution quoted within a subscript";
 pub(super) fn scout(script: &str, dialect: Dialect) -> (Scouted, Result<(), Refusal>) {
     let mut scan = Scan::new(script.as_bytes(), dialect);
     let result = if script.len() > MAX_SCRIPT_BYTES {
-        Err(refusal(0, "more than 16 KiB of script"))
+        Err(refusal(0, "more than a mebibyte of script"))
+    } else if let Some(at) = memchr::memchr(0, script.as_bytes()) {
+        Err(refusal(at, "a NUL byte"))
     } else {
-        bytes_are_ordinary(script).and_then(|()| scan.run())
+        scan.run()
     };
     (scan.seen, result)
-}
-
-/// Control characters and blanks that only some readers take for blanks.
-fn bytes_are_ordinary(script: &str) -> Result<(), Refusal> {
-    let odd = |(_, letter): &(usize, char)| match letter {
-        '\n' | '\t' | ' ' => false,
-        letter if letter.is_ascii() => letter.is_ascii_control(),
-        letter => letter.is_whitespace() || letter.is_control(),
-    };
-    match script.char_indices().find(odd) {
-        Some((at, '\0')) => Err(refusal(at, "a NUL byte")),
-        Some((at, '\r')) => Err(refusal(at, "a carriage return")),
-        Some((at, _)) => Err(refusal(at, "a control character or an unusual blank")),
-        None => Ok(()),
-    }
 }
 
 pub(super) fn refusal(at: usize, what: &'static str) -> Refusal {
@@ -84,6 +71,8 @@ struct Scan<'a> {
     text: &'a [u8],
     dialect: Dialect,
     at: usize,
+    /// Bytes so far that are data: single-quoted text, bodies that are not expanded.
+    data: usize,
     frames: Vec<Frame>,
     /// Heredocs whose bodies start behind the next newline, with the depth of the
     /// frame they were opened in.
@@ -98,6 +87,7 @@ impl<'a> Scan<'a> {
             text,
             dialect,
             at: 0,
+            data: 0,
             frames,
             pending: Vec::new(),
             seen: Scouted::default(),
@@ -106,6 +96,7 @@ impl<'a> Scan<'a> {
 
     fn run(&mut self) -> Result<(), Refusal> {
         while self.at < self.text.len() || self.in_heredoc() {
+            self.byte_is_ordinary()?;
             match self.frames.last().copied() {
                 Some(Frame::Script(script)) => self.script(script)?,
                 Some(Frame::Case(case)) => self.case(case)?,
@@ -119,6 +110,9 @@ impl<'a> Scan<'a> {
             if self.frames.len() > MAX_NESTING {
                 return Err(refusal(self.at, "nesting deeper than 64"));
             }
+            if self.at.saturating_sub(self.data) > MAX_CODE_BYTES {
+                return Err(refusal(self.at, "more than 16 KiB of code"));
+            }
         }
         self.end_word()?;
         let unclosed = self.frames.len() > 1 || !self.pending.is_empty();
@@ -128,6 +122,36 @@ impl<'a> Scan<'a> {
             unfinished: true,
         };
         if unclosed { Err(refused) } else { Ok(()) }
+    }
+
+    /// Control characters and blanks that only some readers take for blanks. Within
+    /// quotes and heredocs they are text.
+    fn byte_is_ordinary(&self) -> Result<(), Refusal> {
+        if matches!(
+            self.frames.last(),
+            Some(Frame::Double | Frame::Heredoc { .. })
+        ) {
+            return Ok(());
+        }
+        match self.byte(0) {
+            Some(b'\n' | b'\t' | b' '..=b'~') | None => Ok(()),
+            Some(b'\r') => Err(refusal(self.at, "a carriage return")),
+            Some(byte) if byte.is_ascii() => Err(refusal(self.at, "a control character")),
+            Some(_) if self.is_odd_blank() => Err(refusal(self.at, "an unusual blank")),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn is_odd_blank(&self) -> bool {
+        let bytes = self
+            .text
+            .get(self.at..self.text.len().min(self.at + 4))
+            .unwrap_or_default();
+        let letter = bytes
+            .utf8_chunks()
+            .next()
+            .and_then(|chunk| chunk.valid().chars().next());
+        letter.is_some_and(|letter| letter.is_whitespace() || letter.is_control())
     }
 
     /// What only bash reads as one thing, and another shell as something else.
@@ -236,6 +260,7 @@ impl<'a> Scan<'a> {
             }
         }
         self.at += 1;
+        self.data += self.at - start;
         Ok(())
     }
 }

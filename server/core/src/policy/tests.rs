@@ -183,7 +183,7 @@ fn what_cannot_be_read_is_unresolved() {
 fn limits_hold_and_nothing_crashes() {
     let policy = deny("curl");
     for script in [
-        format!("echo {}", "a".repeat(MAX_SCRIPT_BYTES)),
+        format!("echo {}", "a".repeat(MAX_CODE_BYTES)),
         format!("{}x{}", "$(".repeat(5000), ")".repeat(5000)),
         format!("{}x{}", "( ".repeat(5000), " )".repeat(5000)),
         format!("{}x{}", "{ ".repeat(5000), "; }".repeat(2000)),
@@ -203,6 +203,18 @@ fn limits_hold_and_nothing_crashes() {
     allowed(&policy, &"if ".repeat(5000));
     allowed(&policy, "");
     allowed(&policy, "# only a comment");
+    let data = "it's \u{a0}\u{1b} $(x) ;;\n".repeat(20_000);
+    allowed(&policy, &format!("cat > f <<'EOF'\n{data}EOF\necho done"));
+    allowed(
+        &policy,
+        &format!("python3 -c '{}'", "print(1)\n".repeat(20_000)),
+    );
+    denied(&policy, &format!("cat > f <<'EOF'\n{data}EOF\ncurl"));
+    let too_long = denied(
+        &policy,
+        &format!("cat <<'EOF'\n{}\nEOF\n", "a".repeat(MAX_SCRIPT_BYTES)),
+    );
+    assert!(too_long.unresolved.is_some());
 }
 
 #[test]

@@ -66,6 +66,8 @@ impl Scan<'_> {
             };
             if heredoc.expands {
                 bodies.push((at, end));
+            } else {
+                self.data += end - at;
             }
             at = resume;
         }
