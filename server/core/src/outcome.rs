@@ -93,8 +93,6 @@ pub enum Cause {
     SessionClosed,
     /// The shell stopped answering and was replaced or given up.
     ShellBroken,
-    /// The audit log would not take the intent: nothing ran.
-    NotStarted,
 }
 
 /// How an execution ended, in full.

@@ -9,7 +9,7 @@ use execgate_core::audit::{AuditBody, Digest, HashKey, SessionCreated};
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
 use execgate_core::outcome::LaunchFailureKind;
 use execgate_core::policy::{Policy, PolicyStack};
-use execgate_core::redact::RedactionRules;
+use execgate_core::redact::{RedactionRules, redact_text};
 use execgate_core::shell::ShellKind;
 
 use crate::audit::{AuditStore, Durability};
@@ -90,15 +90,24 @@ impl Engine {
             Some(id) => id,
             None => SessionId::from_random(random::bytes()?),
         };
+        // A retry of the same request is answered with what the first one made.
+        if let Ok(session) = self.directory.get(principal, &id) {
+            return match session.settings.repeats(&settings) {
+                true => Ok(session),
+                false => Err(Error::SessionIdTaken { session: id }),
+            };
+        }
         let place = self.directory.reserve(principal, &id)?;
         let recorder = Recorder::new(Arc::clone(&self.audit), principal.clone(), id.clone());
         let local = &self.settings.local;
         let transport: Arc<dyn Transport> =
             Arc::new(LocalTransport::start(&local.launcher, local.setup())?);
         let (shell, spec, cwd) = self.start_shell(transport.as_ref(), &settings).await?;
-        let policy = PolicyStack::new(
-            [Some(self.settings.policy.clone()), settings.policy.clone()].into_iter().flatten().collect(),
-        );
+        let operator = PolicyStack::new(self.settings.policy.clone());
+        let policy = match settings.policy.clone() {
+            Some(own) => operator.narrowed_by(own),
+            None => operator,
+        };
         self.record_creation(&recorder, &spec, &policy).await?;
         let (session, mailbox) = Session::new(SessionParts {
             id,
@@ -198,7 +207,10 @@ impl Engine {
         id: &SessionId,
     ) -> Result<(Arc<Session>, Vec<EndedProcess>), Error> {
         let session = self.directory.get(principal, id)?;
-        let ended = session.close("closed by its owner").await?;
+        let mut ended = session.close("closed by its owner").await?;
+        for process in &mut ended {
+            process.command = redact_text(&self.settings.redaction, &process.command);
+        }
         Ok((session, ended))
     }
 
@@ -247,7 +259,7 @@ impl Engine {
         &self.audit
     }
 
-    /// The launchers of all sessions, the ancestors of all their processes.
+    /// Whether no new sessions are taken.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)

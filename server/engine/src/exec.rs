@@ -53,7 +53,7 @@ impl Engine {
             return attach(&session, id, known).await;
         }
         let redacted = redact_text(&self.settings.redaction, &command.script);
-        let allowed = match session.policy.judge_script(&command.script) {
+        let allowed = match session.judge(&command.script) {
             Verdict::Allowed(allowed) => allowed,
             Verdict::Denied(denial) => {
                 let denied = self.deny(&session, &id, &command, redacted, denial).await;
@@ -85,7 +85,7 @@ impl Engine {
         session: &SessionId,
         script: &str,
     ) -> Result<Verdict, Error> {
-        Ok(self.session(principal, session)?.policy.judge_script(script))
+        Ok(self.session(principal, session)?.judge(script))
     }
 
     fn check_size(&self, command: &Command) -> Result<(), Error> {
@@ -110,8 +110,12 @@ impl Engine {
         id: &ExecutionId,
         command: &Command,
         redacted: String,
-        denial: Denial,
+        mut denial: Denial,
     ) -> Error {
+        // What the caller is shown of its own script passes the redactor like any text.
+        for text in [&mut denial.excerpt, &mut denial.reason] {
+            *text = redact_text(&self.settings.redaction, text);
+        }
         let record = AuditBody::ExecutionDenied(ExecutionDenied {
             command: redacted,
             command_hash: self.settings.hash_key.hash(command.script.as_bytes()),

@@ -23,7 +23,7 @@ use std::time::{Duration, SystemTime};
 
 use execgate_core::budget::OutputBudget;
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
-use execgate_core::policy::PolicyStack;
+use execgate_core::policy::{Dialect, Policy, PolicyStack, Verdict};
 use execgate_core::shell::ShellKind;
 use tokio::sync::{mpsc, oneshot};
 
@@ -49,7 +49,7 @@ pub struct SessionSettings {
     /// A terminal of this size instead of pipes.
     pub terminal: Option<WindowSize>,
     /// The session's own policy; it can only narrow the operator's.
-    pub policy: Option<execgate_core::policy::Policy>,
+    pub policy: Option<Policy>,
     /// How much output Run returns where the request does not say.
     pub output_budget: OutputBudget,
     /// How long a command may run where it does not say.
@@ -64,6 +64,16 @@ pub struct SessionSettings {
     pub leftovers: Leftovers,
     /// The client's own notes.
     pub labels: BTreeMap<String, String>,
+}
+
+impl SessionSettings {
+    /// Whether a request with these settings repeats one with `other`.
+    pub(crate) fn repeats(&self, other: &Self) -> bool {
+        let policy = |settings: &Self| settings.policy.as_ref().map(Policy::content_hash);
+        // Debug prints every field, quoted and in order; policies have a hash for that.
+        let text = |settings: &Self| format!("{:?}", Self { policy: None, ..settings.clone() });
+        policy(self) == policy(other) && text(self) == text(other)
+    }
 }
 
 /// What to do when a shell ends by itself.
@@ -197,6 +207,15 @@ impl Session {
 
     fn lock_snapshot(&self) -> MutexGuard<'_, SessionSnapshot> {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the session's policies say of a script.
+    pub(crate) fn judge(&self, script: &str) -> Verdict {
+        let dialect = match self.shell {
+            ShellKind::Bash => Dialect::Bash,
+            ShellKind::Dash | ShellKind::Ash | ShellKind::Sh => Dialect::Posix,
+        };
+        self.policy.judge_script_for(dialect, script)
     }
 
     pub(crate) fn executions(&self) -> MutexGuard<'_, Executions> {

@@ -10,7 +10,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::io::{FdFlags, dup2, fcntl_setfd};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{chdir, ioctl_tiocsctty, setsid};
+use rustix::process::{
+    Signal, chdir, ioctl_tiocsctty, set_parent_process_death_signal, setsid,
+};
 
 use super::confine::confine;
 use super::messages::{Setup, SpawnRequest};
@@ -100,6 +102,10 @@ fn become_program(
     let prepared = streams(request, fds, report)
         .map_err(at(Step::Streams))
         .and_then(|()| confine(setup).map_err(at(Step::Confine)))
+        // Should the launcher itself be killed, its programs must not outlive it.
+        .and_then(|()| {
+            set_parent_process_death_signal(Some(Signal::KILL)).map_err(|e| at(Step::Confine)(e.into()))
+        })
         .and_then(|()| chdir(request.cwd.as_str()).map_err(|e| at(Step::Directory)(e.into())));
     match prepared {
         Err(failure) => failure,

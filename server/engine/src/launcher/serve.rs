@@ -1,7 +1,7 @@
 //! The launcher's loop: requests from the server, ends of children, and the last duty.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, ErrorKind::{BrokenPipe, ConnectionReset}};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,11 @@ pub(super) fn serve() -> io::Result<()> {
     };
     let result = launcher.run(&ended);
     launcher.end_all(Duration::ZERO);
-    result
+    match result {
+        // The server has gone without a word.
+        Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset) => Ok(()),
+        other => other,
+    }
 }
 
 impl Launcher {

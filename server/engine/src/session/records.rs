@@ -75,8 +75,9 @@ pub(super) fn outcome(ending: &Ending) -> AuditBody {
             Outcome::Lost { reason } => AuditOutcome::Lost { reason: reason.clone() },
         },
         cause: match ending.cause {
-            Cause::Exited | Cause::NotStarted => AuditCause::Exited,
-            Cause::ShellExited | Cause::ShellBroken => AuditCause::ShellExited,
+            Cause::Exited => AuditCause::Exited,
+            Cause::ShellExited => AuditCause::ShellExited,
+            Cause::ShellBroken => AuditCause::ShellBroken,
             Cause::SignaledByRequest => AuditCause::SignaledByRequest,
             Cause::Timeout => AuditCause::Timeout,
             Cause::Cancelled => AuditCause::Cancelled,

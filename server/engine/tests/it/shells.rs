@@ -136,7 +136,9 @@ async fn cancelling_stops_the_command() {
     session.cancel(&execution.id).await.unwrap();
     let result = execution.result(&session.settings.output_budget).await;
     let ending = result.ending.unwrap();
-    assert_eq!((ending.cause, ending.outcome.clone()), (Cause::Cancelled, Outcome::Signal(2)));
+    // SIGINT may come between fork and exec and be lost; then SIGTERM ends it.
+    assert_eq!(ending.cause, Cause::Cancelled);
+    assert!(matches!(ending.outcome, Outcome::Signal(2 | 15)), "{ending:?}");
 }
 
 #[tokio::test]
