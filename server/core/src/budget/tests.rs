@@ -108,8 +108,8 @@ fn bytes_are_cut_at_line_ends_where_near() {
         &numbered(20),
         &format!(
             "{}[... 39 bytes in 5 lines omitted ...]\n{}",
-            numbered(7),
-            numbered_from(15, 20)
+            numbered(8),
+            numbered_from(14, 20)
         ),
     );
 }
