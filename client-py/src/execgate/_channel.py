@@ -1,0 +1,46 @@
+"""Options of the gRPC channel, the same for every kind of client."""
+
+from __future__ import annotations
+
+from typing import Union
+
+from ._address import Address
+
+#: Largest answer, in bytes: Run may return 16 MiB of each of three channels.
+MAX_RECEIVE_BYTES = 64 * 1024 * 1024
+
+#: Largest request, in bytes; the server's own limit is smaller and says so by name.
+MAX_SEND_BYTES = 64 * 1024 * 1024
+
+#: Silence on the connection after which it is probed, in ms, so that a server that is
+#: gone without a word (power, cable) does not leave a call waiting for ever.
+KEEPALIVE_TIME_MS = 30_000
+
+#: Time that a probe has for its answer, in ms.
+KEEPALIVE_TIMEOUT_MS = 10_000
+
+#: Longest pause between two attempts to connect, in ms.
+MAX_RECONNECT_BACKOFF_MS = 5_000
+
+#: Control calls (everything but running commands) that take longer have failed, in s.
+CALL_TIMEOUT_SECONDS = 60.0
+
+
+def channel_options(address: Address) -> list[tuple[str, Union[int, str]]]:
+    """Options for a channel to `address`."""
+    options: list[tuple[str, Union[int, str]]] = [
+        ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
+        ("grpc.max_send_message_length", MAX_SEND_BYTES),
+        ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        # Probes go on through the silence of a long command.
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.max_reconnect_backoff_ms", MAX_RECONNECT_BACKOFF_MS),
+    ]
+    if address.local:
+        # Otherwise http_proxy would catch even the loopback.
+        options.append(("grpc.enable_http_proxy", 0))
+    if address.unix:
+        # Without it the authority is the socket's path, which tonic resets streams for.
+        options.append(("grpc.default_authority", "localhost"))
+    return options

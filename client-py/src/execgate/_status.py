@@ -1,0 +1,154 @@
+"""From a gRPC status to an exception: the only place that reads one.
+
+Works on a code, a text and the trailing metadata, so that a sync and an asyncio call
+can share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Optional, Union
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2
+
+from . import errors
+from ._time import from_duration
+
+#: Domain of the reasons in `errors.proto`.
+ERROR_DOMAIN = "execgate.dev"
+
+#: Metadata key of a `google.rpc.Status`.
+_DETAILS_KEY = "grpc-status-details-bin"
+
+_Metadata = Iterable[tuple[str, Union[str, bytes]]]
+
+_BY_CODE: dict[grpc.StatusCode, type[errors.ExecgateError]] = {
+    grpc.StatusCode.CANCELLED: errors.Cancelled,
+    grpc.StatusCode.UNKNOWN: errors.InternalError,
+    grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidArgument,
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceeded,
+    grpc.StatusCode.NOT_FOUND: errors.NotFound,
+    grpc.StatusCode.ALREADY_EXISTS: errors.AlreadyExists,
+    grpc.StatusCode.PERMISSION_DENIED: errors.PermissionDenied,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.ResourceExhausted,
+    grpc.StatusCode.FAILED_PRECONDITION: errors.FailedPrecondition,
+    grpc.StatusCode.ABORTED: errors.Aborted,
+    grpc.StatusCode.OUT_OF_RANGE: errors.OutOfRange,
+    grpc.StatusCode.UNIMPLEMENTED: errors.Unimplemented,
+    grpc.StatusCode.INTERNAL: errors.InternalError,
+    grpc.StatusCode.UNAVAILABLE: errors.Unavailable,
+    grpc.StatusCode.DATA_LOSS: errors.InternalError,
+    grpc.StatusCode.UNAUTHENTICATED: errors.Unauthenticated,
+}
+
+_BY_REASON: dict[str, type[errors.ExecgateError]] = {
+    "POLICY_DENIED": errors.PolicyDenied,
+    "SESSION_BUSY": errors.SessionBusy,
+    "SESSION_ENDED": errors.SessionEnded,
+}
+
+
+def from_status(
+    code: grpc.StatusCode,
+    text: str,
+    metadata: Optional[_Metadata],
+    *,
+    address: str,
+    execution_id: str = "",
+) -> errors.ExecgateError:
+    """The exception for a failed call to `address`, about `execution_id` if known."""
+    details = _Details(metadata)
+    if not details.found:
+        broken = _broken_connection(code, text, address, execution_id)
+        if broken is not None:
+            return broken
+    kind = _BY_CODE.get(code, errors.InternalError)
+    special = _BY_REASON.get(details.reason)
+    if special is not None and issubclass(special, kind):
+        kind = special
+    message = text or f"the server answered {code.name} without a word"
+    if code is grpc.StatusCode.UNIMPLEMENTED and not details.found:
+        message = f"the server at {address} does not know this call; it may be too old ({message})"
+    return kind(
+        message,
+        code=code.name,
+        reason=details.reason,
+        metadata=details.metadata,
+        retry_after=details.retry_after,
+        field_violations=details.field_violations,
+    )
+
+
+def _broken_connection(
+    code: grpc.StatusCode, text: str, address: str, execution_id: str
+) -> Optional[errors.Unavailable]:
+    """A status that gRPC made on this side, because the connection failed."""
+    # gRPC has no sign for "made here" but its words.
+    if code is grpc.StatusCode.UNAVAILABLE and (
+        "failed to connect" in text or "resolution failed" in text or "Name resolution" in text
+    ):
+        return errors.ConnectFailed(
+            f"no execgate server answers at {address} ({text})", code=code.name
+        )
+    cut = code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED)
+    if code is grpc.StatusCode.UNAVAILABLE or (cut and ("RST_STREAM" in text or "GOAWAY" in text)):
+        return disconnected(address, execution_id, text, code.name)
+    return None
+
+
+def disconnected(
+    address: str, execution_id: str, text: str, code: str = ""
+) -> errors.Disconnected:
+    """The one error for a connection that broke while something was going on."""
+    what = f" while execution {execution_id} was followed" if execution_id else ""
+    return errors.Disconnected(
+        f"the connection to {address} broke{what}; what ran may still run ({text})",
+        code=code,
+        execution_id=execution_id,
+    )
+
+
+class _Details:
+    """What a status carries beyond its code and text."""
+
+    def __init__(self, metadata: Optional[_Metadata]) -> None:
+        self.found = False
+        self.reason = ""
+        self.metadata: dict[str, str] = {}
+        self.retry_after: Optional[float] = None
+        self.field_violations: list[errors.FieldViolation] = []
+        for key, value in metadata or ():
+            if key == _DETAILS_KEY and isinstance(value, bytes):
+                self._read(value)
+
+    def _read(self, data: bytes) -> None:
+        status = status_pb2.Status()
+        if not _parses(status, data):
+            return
+        info = error_details_pb2.ErrorInfo()
+        bad_request = error_details_pb2.BadRequest()
+        retry = error_details_pb2.RetryInfo()
+        for detail in status.details:
+            if detail.Is(info.DESCRIPTOR) and _parses(info, detail.value):
+                # A proxy's reasons are not ours.
+                if info.domain == ERROR_DOMAIN:
+                    self.found = True
+                    self.reason = info.reason
+                    self.metadata = dict(info.metadata)
+            elif detail.Is(retry.DESCRIPTOR) and _parses(retry, detail.value):
+                self.retry_after = from_duration(retry.retry_delay)
+            elif detail.Is(bad_request.DESCRIPTOR) and _parses(bad_request, detail.value):
+                self.field_violations += [
+                    errors.FieldViolation(violation.field, violation.description)
+                    for violation in bad_request.field_violations
+                ]
+
+
+def _parses(message: Message, data: bytes) -> bool:
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        return False
+    return True

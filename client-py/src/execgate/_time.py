@@ -1,0 +1,48 @@
+"""Durations and times, between Python and the wire."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta, timezone
+from typing import Optional, Union
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+#: A length of time: seconds, or a timedelta.
+Seconds = Union[float, timedelta]
+
+#: Longest duration that the wire can say, in seconds (about 10 000 years).
+MAX_DURATION_SECONDS = 315_576_000_000
+
+_NANOS = 1_000_000_000
+
+
+def to_duration(value: Optional[Seconds]) -> Optional[Duration]:
+    """A duration for the wire; whether it makes sense is the server's to say."""
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        microseconds = value // timedelta(microseconds=1)
+        nanos_in_all = microseconds * 1000
+    else:
+        if not math.isfinite(value):
+            raise ValueError(f"a duration cannot be {value}")
+        # An int keeps all of its digits, a float has only so many.
+        whole = int(value)
+        nanos_in_all = whole * _NANOS + round((value - whole) * _NANOS)
+    if abs(nanos_in_all) > MAX_DURATION_SECONDS * _NANOS:
+        raise ValueError(f"a duration cannot be {value}: it is longer than the wire can say")
+    sign = -1 if nanos_in_all < 0 else 1
+    seconds, nanos = divmod(abs(nanos_in_all), _NANOS)
+    return Duration(seconds=sign * seconds, nanos=sign * nanos)
+
+
+def from_duration(value: Duration) -> float:
+    """A duration from the wire, in seconds."""
+    return float(value.seconds + value.nanos / _NANOS)
+
+
+def from_timestamp(value: Timestamp) -> datetime:
+    """A time from the wire, in UTC."""
+    return value.ToDatetime(tzinfo=timezone.utc)

@@ -1,0 +1,230 @@
+"""What can go wrong, as a small tree of exceptions.
+
+    ExecgateError
+    ├── ConfigurationError      address or token cannot be used (also a ValueError)
+    ├── ClientClosed            the client was closed before
+    ├── CommandFailed           `Result.check()` met a command that failed
+    ├── InvalidArgument         a field is wrong; `field_violations` names it
+    ├── Unauthenticated         no valid token
+    ├── PermissionDenied
+    │   └── PolicyDenied        the policy denies the command
+    ├── NotFound                no such session, execution, checkpoint, ...
+    ├── AlreadyExists           an id belongs to something else
+    ├── FailedPrecondition
+    │   ├── SessionBusy         a script runs already
+    │   └── SessionEnded        the session is closed or lost
+    ├── OutOfRange              an offset lies beyond what there is
+    ├── ResourceExhausted       a limit; `retry_after` says when to try again
+    ├── Aborted                 something else was in the way
+    ├── Cancelled               the call was cancelled on this side
+    ├── DeadlineExceeded        the call's own deadline passed
+    ├── Unimplemented           the server does not do that, or is too old for it
+    ├── Unavailable             the server, its audit log or the target cannot serve now
+    │   ├── ConnectFailed       nobody answers at the address; nothing was started
+    │   └── Disconnected        the connection broke; what ran may still run
+    └── InternalError           a defect of the server, or an answer that makes no sense
+
+What a started command does is never an exception: a non-zero exit, a signal and a
+timeout are in the `Result`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional
+
+if TYPE_CHECKING:
+    from .result import Result
+
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """A field of a request that was wrong."""
+
+    field: str
+    """Its path in the request, e.g. `spec.timeout`."""
+    description: str
+    """What is wrong with it."""
+
+
+class ExecgateError(Exception):
+    """Anything that went wrong, with everything the server said about it.
+
+    >>> error = PolicyDenied("rm is denied", reason="POLICY_DENIED",
+    ...                      metadata={"rule": "no-rm", "suggestion": "use git clean -n"})
+    >>> print(error)
+    POLICY_DENIED: rm is denied (use git clean -n)
+    >>> error.rule
+    'no-rm'
+    """
+
+    message: str
+    """What went wrong, for people."""
+    code: str
+    """Name of the gRPC status code, e.g. `PERMISSION_DENIED`. Empty: not from a call."""
+    reason: str
+    """Why, for programs: a reason of `errors.proto`, e.g. `SESSION_BUSY`. Empty: none."""
+    metadata: Mapping[str, str]
+    """Further facts; `errors.proto` says which reason has which."""
+    retry_after: Optional[float]
+    """Seconds after which a retry makes sense. None: a plain retry will fail again."""
+    field_violations: Sequence[FieldViolation]
+    """The fields that were wrong."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        reason: str = "",
+        metadata: Optional[Mapping[str, str]] = None,
+        retry_after: Optional[float] = None,
+        field_violations: Sequence[FieldViolation] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.reason = reason
+        self.metadata = dict(metadata or {})
+        self.retry_after = retry_after
+        self.field_violations = tuple(field_violations)
+
+    @property
+    def suggestion(self) -> str:
+        """What to do instead, in words for an agent. Empty: no suggestion."""
+        return self.metadata.get("suggestion", "")
+
+    def __str__(self) -> str:
+        text = f"{self.reason}: {self.message}" if self.reason else self.message
+        for violation in self.field_violations:
+            text += f"; {violation.field}: {violation.description}"
+        return f"{text} ({self.suggestion})" if self.suggestion else text
+
+
+class ConfigurationError(ExecgateError, ValueError):
+    """The address or the token cannot be used."""
+
+
+class ClientClosed(ExecgateError):
+    """The client was closed before."""
+
+
+class CommandFailed(ExecgateError):
+    """A command failed, and `Result.check()` was asked."""
+
+    result: Optional[Result]
+    """What it wrote and how it ended."""
+
+    def __init__(self, message: str, result: Optional[Result] = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class InvalidArgument(ExecgateError):
+    """A field of the request is wrong; `field_violations` names it."""
+
+
+class Unauthenticated(ExecgateError):
+    """The caller has no valid token."""
+
+
+class PermissionDenied(ExecgateError):
+    """The caller may not do that."""
+
+
+class PolicyDenied(PermissionDenied):
+    """The policy denies the command; nothing was started."""
+
+    @property
+    def rule(self) -> str:
+        """The rule that denies it."""
+        return self.metadata.get("rule", "")
+
+    @property
+    def justification(self) -> str:
+        """Why the rule is there."""
+        return self.metadata.get("justification", "")
+
+    @property
+    def excerpt(self) -> str:
+        """The offending part of the command. Empty: all of it."""
+        return self.metadata.get("excerpt", "")
+
+    @property
+    def span(self) -> Optional[tuple[int, int]]:
+        """Where in the command's bytes that part begins and ends. None: all of it."""
+        start, dash, end = self.metadata.get("span", "").partition("-")
+        return (int(start), int(end)) if dash and start.isdigit() and end.isdigit() else None
+
+
+class NotFound(ExecgateError):
+    """There is no such thing, or it is another principal's."""
+
+
+class AlreadyExists(ExecgateError):
+    """The id belongs to something else."""
+
+
+class FailedPrecondition(ExecgateError):
+    """The state of things does not allow it."""
+
+
+class SessionBusy(FailedPrecondition):
+    """A script runs already: wait, queue, signal it, or use another session."""
+
+    @property
+    def execution_id(self) -> str:
+        """The execution that runs."""
+        return self.metadata.get("execution_id", "")
+
+
+class SessionEnded(FailedPrecondition):
+    """The session is closing, closed or lost; create a new one."""
+
+
+class OutOfRange(ExecgateError):
+    """An offset lies beyond what there is, or before what is kept."""
+
+
+class ResourceExhausted(ExecgateError):
+    """A limit or quota was reached."""
+
+
+class Aborted(ExecgateError):
+    """Something else was in the way."""
+
+
+class Cancelled(ExecgateError):
+    """The call was cancelled on this side; what ran may still run."""
+
+
+class DeadlineExceeded(ExecgateError):
+    """The call's own deadline passed; what ran may still run."""
+
+
+class Unimplemented(ExecgateError):
+    """The server does not do that, or is too old for it."""
+
+
+class Unavailable(ExecgateError):
+    """The server, its audit log or the target cannot serve now."""
+
+
+class ConnectFailed(Unavailable):
+    """Nobody answers at the address; nothing was started."""
+
+
+class Disconnected(Unavailable):
+    """The connection broke. What ran may still run: follow it with `Session.attach`."""
+
+    execution_id: str
+    """The execution that was followed. Empty: unknown, or none."""
+
+    def __init__(self, message: str, *, code: str = "", execution_id: str = "") -> None:
+        super().__init__(message, code=code)
+        self.execution_id = execution_id
+
+
+class InternalError(ExecgateError):
+    """A defect of the server, or an answer that makes no sense."""

@@ -1,0 +1,1 @@
+"""Generated from the protos by generate.py; not edited by hand."""
