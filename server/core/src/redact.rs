@@ -36,7 +36,7 @@ use self::values::Values;
 pub use self::values::{MAX_VALUE_BYTES, MIN_VALUE_BYTES};
 
 /// The most bytes a redactor holds back: the longest undecided shape (a name, its
-/// separator and the first [`look::CERTAIN_AFTER`] bytes of its value) or the
+/// separator and the first KiB of its value) or the
 /// longest registered value but one byte, whichever starts first.
 pub const HOLD_BACK_MAX: usize = 8 * 1024;
 
