@@ -33,7 +33,7 @@ check: setup ## Format, lints, types, documentation
 .PHONY: fmt
 fmt: setup ## Format everything
 	cargo fmt --all
-	.venv/bin/ruff format client-py $(wildcard tests/py)
+	.venv/bin/ruff format client-py tests/py
 	cd bench && cargo fmt
 
 .PHONY: bench
@@ -51,11 +51,11 @@ proto-breaking: ## Check the API against the last release's
 
 .PHONY: stubs
 stubs: ## Make the Python stubs anew from the API
-	@scripts/python-stubs
+	@python3 client-py/generate.py
 
 .PHONY: stubs-check
 stubs-check: ## Check that the Python stubs are those of the API
-	@scripts/python-stubs --check
+	@python3 client-py/generate.py --check
 
 .PHONY: requirements
 requirements: ## Pin scripts/requirements.in anew
