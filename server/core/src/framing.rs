@@ -57,7 +57,9 @@ pub struct Nonce(String);
 pub struct Token(String);
 
 fn word(random: &[u8]) -> String {
-    data_encoding::BASE32_NOPAD.encode(random).to_ascii_lowercase()
+    data_encoding::BASE32_NOPAD
+        .encode(random)
+        .to_ascii_lowercase()
 }
 
 impl Nonce {
@@ -119,7 +121,11 @@ impl Framing {
     /// Framing for a session with this nonce.
     #[must_use]
     pub fn new(nonce: Nonce, streams: Streams) -> Self {
-        Self { nonce, streams, sourcing: false }
+        Self {
+            nonce,
+            streams,
+            sourcing: false,
+        }
     }
 
     /// Takes note of what the shell can do, from the status of its first marker.
@@ -145,7 +151,9 @@ impl Framing {
     pub fn init(&self, ready: &Token) -> Vec<u8> {
         let nonce = &self.nonce.0;
         let both = match self.streams {
-            Streams::Separate => format!("; \\command printf \"\\036xg:{nonce}:%s\\036\" \"$2\" >&9"),
+            Streams::Separate => {
+                format!("; \\command printf \"\\036xg:{nonce}:%s\\036\" \"$2\" >&9")
+            }
             Streams::Terminal => String::new(),
         };
         let errors = match self.streams {
@@ -197,7 +205,11 @@ impl Framing {
                 go_back(before, &mut line);
             }
             // The write goes to a String: it cannot fail.
-            let _ = write!(line, "; else eg_{} {STATUS_NO_CWD} {}; fi", self.nonce.0, token.0);
+            let _ = write!(
+                line,
+                "; else eg_{} {STATUS_NO_CWD} {}; fi",
+                self.nonce.0, token.0
+            );
         }
         line.push('\n');
         line.into_bytes()
@@ -206,7 +218,11 @@ impl Framing {
     /// The text, in the words of the shell, and where its streams go.
     fn push_text(&self, script: &str, line: &mut String) {
         let sourced = self.sourcing && script.len() <= MAX_SOURCED_BYTES;
-        line.push_str(if sourced { "\\command . /dev/stdin <<<" } else { "\\command eval " });
+        line.push_str(if sourced {
+            "\\command . /dev/stdin <<<"
+        } else {
+            "\\command eval "
+        });
         quote(script, line);
         line.push_str(match (self.streams, sourced) {
             (Streams::Separate, true) => " >&8 2>&9 8>&- 9>&-",
@@ -266,7 +282,12 @@ mod tests {
     #[test]
     fn a_command_is_its_quoted_text_and_a_trailer() {
         let (framing, token) = framing();
-        let framed = Framed { script: "echo 'a b'", env: &[], cwd: None, cwd_before: None };
+        let framed = Framed {
+            script: "echo 'a b'",
+            env: &[],
+            cwd: None,
+            cwd_before: None,
+        };
         assert_eq!(
             String::from_utf8(framing.command(&framed, &token)).unwrap(),
             "\\command eval 'echo '\\''a b'\\''' </dev/null >&8 2>&9 8>&- 9>&-\n\
@@ -278,15 +299,28 @@ mod tests {
     fn variables_of_one_command_are_prefix_assignments() {
         let (framing, token) = framing();
         let env = [("A".to_owned(), "it's".to_owned())];
-        let framed = Framed { script: "env", env: &env, cwd: None, cwd_before: None };
+        let framed = Framed {
+            script: "env",
+            env: &env,
+            cwd: None,
+            cwd_before: None,
+        };
         let text = String::from_utf8(framing.command(&framed, &token)).unwrap();
-        assert!(text.starts_with("A='it'\\''s' \\command eval 'env' <"), "{text}");
+        assert!(
+            text.starts_with("A='it'\\''s' \\command eval 'env' <"),
+            "{text}"
+        );
     }
 
     #[test]
     fn no_marker_stands_in_what_is_sent() {
         let (framing, token) = framing();
-        let framed = Framed { script: "true", env: &[], cwd: Some("/"), cwd_before: None };
+        let framed = Framed {
+            script: "true",
+            env: &[],
+            cwd: Some("/"),
+            cwd_before: None,
+        };
         let mut sent = framing.init(&token);
         sent.extend(framing.command(&framed, &token));
         assert!(!sent.contains(&RECORD_SEPARATOR));

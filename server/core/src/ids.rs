@@ -110,7 +110,14 @@ mod tests {
         for good in ["a", "build-1_x", longest.as_str()] {
             assert!(ExecutionId::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "A", "a b", "ä", "a/b", &"a".repeat(MAX_CHOSEN_ID_CHARS + 1)] {
+        for bad in [
+            "",
+            "A",
+            "a b",
+            "ä",
+            "a/b",
+            &"a".repeat(MAX_CHOSEN_ID_CHARS + 1),
+        ] {
             assert_eq!(ExecutionId::parse(bad), Err(InvalidId), "{bad}");
         }
     }

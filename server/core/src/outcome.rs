@@ -162,7 +162,9 @@ pub fn signal_name(number: i32) -> String {
         "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
         "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
     ];
-    let named = usize::try_from(number).ok().and_then(|n| NAMES.get(n.wrapping_sub(1)));
+    let named = usize::try_from(number)
+        .ok()
+        .and_then(|n| NAMES.get(n.wrapping_sub(1)));
     match named {
         Some(name) => format!("SIG{name}"),
         None if number >= 34 => format!("SIGRTMIN+{}", number - 34),

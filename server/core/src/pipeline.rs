@@ -71,7 +71,12 @@ impl Pipeline {
     /// A pipeline for a shell that will print `ready` when it can take commands; until
     /// then its output is nobody's.
     #[must_use]
-    pub fn new(streams: Streams, marker_start: &[u8], rules: RedactionRules, ready: &Token) -> Self {
+    pub fn new(
+        streams: Streams,
+        marker_start: &[u8],
+        rules: RedactionRules,
+        ready: &Token,
+    ) -> Self {
         let channels: &[Channel] = match streams {
             Streams::Separate => &[Channel::Stdout, Channel::Stderr],
             Streams::Terminal => &[Channel::Terminal],
@@ -80,7 +85,12 @@ impl Pipeline {
             .iter()
             .map(|&channel| Lane::starting(channel, marker_start, &rules, ready))
             .collect();
-        Self { rules, lanes, background: Tally::default(), end: None }
+        Self {
+            rules,
+            lanes,
+            background: Tally::default(),
+            end: None,
+        }
     }
 
     /// Bytes from here on belong to the command whose marker carries `token`.
@@ -193,7 +203,12 @@ struct Lane {
 }
 
 impl Lane {
-    fn starting(channel: Channel, marker_start: &[u8], rules: &RedactionRules, ready: &Token) -> Self {
+    fn starting(
+        channel: Channel,
+        marker_start: &[u8],
+        rules: &RedactionRules,
+        ready: &Token,
+    ) -> Self {
         let mut scanner = Scanner::new(marker_start);
         scanner.await_token(ready.clone());
         Self {
@@ -257,7 +272,11 @@ impl Lane {
             while !data.is_empty() {
                 let chunk = data.split_to(data.len().min(MAX_OUTPUT_EVENT_BYTES));
                 let offset = tally.add(&chunk);
-                events.push(PipelineEvent::Output { channel, offset, data: chunk });
+                events.push(PipelineEvent::Output {
+                    channel,
+                    offset,
+                    data: chunk,
+                });
             }
         }
     }

@@ -40,7 +40,10 @@ pub(crate) struct Place<'a> {
 
 impl SessionDirectory {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { inner: Mutex::new(Inner::default()), limit }
+        Self {
+            inner: Mutex::new(Inner::default()),
+            limit,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -48,11 +51,17 @@ impl SessionDirectory {
     }
 
     /// Takes a place for a new session.
-    pub(crate) fn reserve(&self, principal: &Principal, id: &SessionId) -> Result<Place<'_>, Error> {
+    pub(crate) fn reserve(
+        &self,
+        principal: &Principal,
+        id: &SessionId,
+    ) -> Result<Place<'_>, Error> {
         let key = (principal.clone(), id.clone());
         let mut inner = self.lock();
         if inner.live.contains_key(&key) || inner.reserved.contains(&key) {
-            return Err(Error::SessionIdTaken { session: id.clone() });
+            return Err(Error::SessionIdTaken {
+                session: id.clone(),
+            });
         }
         if inner.live.len() + inner.reserved.len() >= self.limit {
             return Err(Error::LimitReached {
@@ -62,7 +71,10 @@ impl SessionDirectory {
             });
         }
         inner.reserved.push(key.clone());
-        Ok(Place { directory: self, key })
+        Ok(Place {
+            directory: self,
+            key,
+        })
     }
 
     /// The principal's session, alive or lost.
@@ -71,17 +83,25 @@ impl SessionDirectory {
         let inner = self.lock();
         match (inner.live.get(&key), inner.ended.get(&key)) {
             (Some(session), _) => Ok(Arc::clone(session)),
-            (None, Some(reason)) => {
-                Err(Error::SessionExpired { session: id.clone(), reason: reason.clone() })
-            }
-            (None, None) => Err(Error::SessionNotFound { session: id.clone() }),
+            (None, Some(reason)) => Err(Error::SessionExpired {
+                session: id.clone(),
+                reason: reason.clone(),
+            }),
+            (None, None) => Err(Error::SessionNotFound {
+                session: id.clone(),
+            }),
         }
     }
 
     /// The principal's sessions, oldest first.
     pub(crate) fn list(&self, principal: &Principal) -> Vec<Arc<Session>> {
-        let mut sessions: Vec<Arc<Session>> =
-            self.lock().live.values().filter(|s| s.principal == *principal).cloned().collect();
+        let mut sessions: Vec<Arc<Session>> = self
+            .lock()
+            .live
+            .values()
+            .filter(|s| s.principal == *principal)
+            .cloned()
+            .collect();
         sessions.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         sessions
     }
@@ -123,6 +143,9 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.directory.lock().reserved.retain(|key| *key != self.key);
+        self.directory
+            .lock()
+            .reserved
+            .retain(|key| *key != self.key);
     }
 }

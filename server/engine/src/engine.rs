@@ -69,7 +69,13 @@ impl Engine {
         let probe = transport.probe(probe_file).await?;
         let isolation = Isolation::from_probe(probe, &settings.local);
         let directory = Arc::new(SessionDirectory::new(settings.max_sessions));
-        Ok(Self { settings, audit, directory, isolation, draining: AtomicBool::new(false) })
+        Ok(Self {
+            settings,
+            audit,
+            directory,
+            isolation,
+            draining: AtomicBool::new(false),
+        })
     }
 
     /// Opens a session on this machine.
@@ -143,9 +149,14 @@ impl Engine {
             target: "local".to_owned(),
             shell: spec.program.clone(),
             policy_hash: Digest(policy.content_hash()),
-            isolation: isolation.iter().map(|c| format!("{}={:?}", c.name, c.level)).collect(),
+            isolation: isolation
+                .iter()
+                .map(|c| format!("{}={:?}", c.name, c.level))
+                .collect(),
         };
-        recorder.record(None, AuditBody::SessionCreated(created), Durability::Synced).await?;
+        recorder
+            .record(None, AuditBody::SessionCreated(created), Durability::Synced)
+            .await?;
         Ok(())
     }
 
@@ -159,7 +170,9 @@ impl Engine {
         let cwd = settings.cwd.as_deref().unwrap_or(&local.home);
         let wanted = match &settings.shell {
             Some(program) => vec![(shell_kind(program)?, program.clone())],
-            None => ShellKind::PREFERENCE.map(|kind| (kind, kind.program().to_owned())).into(),
+            None => ShellKind::PREFERENCE
+                .map(|kind| (kind, kind.program().to_owned()))
+                .into(),
         };
         for (kind, program) in wanted {
             let spec = ShellSpec {
@@ -171,7 +184,8 @@ impl Engine {
             };
             match Shell::start(transport, &spec, cwd).await {
                 Err(Error::Transport(TransportError::Launch {
-                    kind: LaunchFailureKind::NotFound, ..
+                    kind: LaunchFailureKind::NotFound,
+                    ..
                 })) => {}
                 started => return started.map(|(shell, cwd)| (shell, spec, cwd)),
             }
@@ -226,7 +240,9 @@ impl Engine {
     ) -> Result<Arc<Execution>, Error> {
         let session = self.directory.get(principal, session)?;
         let known = session.executions().get(id);
-        known.ok_or_else(|| Error::ExecutionNotFound { execution: id.clone() })
+        known.ok_or_else(|| Error::ExecutionNotFound {
+            execution: id.clone(),
+        })
     }
 
     /// The executions of a session that are kept, oldest first.
@@ -269,7 +285,9 @@ impl Engine {
     pub async fn shutdown(&self) {
         self.draining.store(true, Ordering::Relaxed);
         let sessions = self.directory.all();
-        let closing = sessions.iter().map(|session| session.close("server shutdown"));
+        let closing = sessions
+            .iter()
+            .map(|session| session.close("server shutdown"));
         let all = futures::future::join_all(closing);
         if tokio::time::timeout(SHUTDOWN_LIMIT, all).await.is_err() {
             tracing::warn!(limit = ?SHUTDOWN_LIMIT, "sessions did not close in time");

@@ -60,19 +60,34 @@ impl Engine {
                 return Err(denied.into());
             }
         };
-        let execution =
-            Arc::new(Execution::new(id.clone(), session.id.clone(), redacted.clone(), payload));
-        let reserved = session.executions().reserve(&execution, command.queue_if_busy);
+        let execution = Arc::new(Execution::new(
+            id.clone(),
+            session.id.clone(),
+            redacted.clone(),
+            payload,
+        ));
+        let reserved = session
+            .executions()
+            .reserve(&execution, command.queue_if_busy);
         let Reserved::New = reserved else {
             return attach(&session, id, reserved).await;
         };
-        let request = self.start_request(&session, Arc::clone(&execution), command, redacted, &allowed);
+        let request = self.start_request(
+            &session,
+            Arc::clone(&execution),
+            command,
+            redacted,
+            &allowed,
+        );
         if let Err(error) = session.send(Message::Start(Box::new(request))).await {
             session.executions().release(&id);
             return Err(error.into());
         }
         execution.until_started().await?;
-        Ok(Accepted { execution, deduplicated: false })
+        Ok(Accepted {
+            execution,
+            deduplicated: false,
+        })
     }
 
     /// Judges a script as a session would, without running it.
@@ -90,7 +105,12 @@ impl Engine {
 
     fn check_size(&self, command: &Command) -> Result<(), Error> {
         let limit = self.settings.max_command_bytes;
-        let refuse = |reason: String| Err(Error::InvalidField { field: "spec.script", reason });
+        let refuse = |reason: String| {
+            Err(Error::InvalidField {
+                field: "spec.script",
+                reason,
+            })
+        };
         match &command.script {
             script if script.trim().is_empty() => refuse("is empty".to_owned()),
             script if script.len() > limit => {
@@ -149,7 +169,10 @@ impl Engine {
             command_kind: CommandKind::Script,
             rule: allowed.rule.clone().unwrap_or_default(),
             policy_hash: Digest(session.policy.content_hash()),
-            cwd: command.cwd.clone().unwrap_or_else(|| session.snapshot().cwd),
+            cwd: command
+                .cwd
+                .clone()
+                .unwrap_or_else(|| session.snapshot().cwd),
         };
         let span = tracing::info_span!(
             "execute",
@@ -159,24 +182,41 @@ impl Engine {
             process.exit.code = tracing::field::Empty,
             process.exit.signal = tracing::field::Empty,
         );
-        StartRequest { execution, command, intent, span }
+        StartRequest {
+            execution,
+            command,
+            intent,
+            span,
+        }
     }
 }
 
 /// What to answer where an id is known, or there is no room.
-async fn attach(session: &Session, id: ExecutionId, known: Reserved) -> Result<Accepted, Arc<Error>> {
+async fn attach(
+    session: &Session,
+    id: ExecutionId,
+    known: Reserved,
+) -> Result<Accepted, Arc<Error>> {
     let error = match known {
         Reserved::Existing(execution) => {
             execution.until_started().await?;
-            return Ok(Accepted { execution, deduplicated: true });
+            return Ok(Accepted {
+                execution,
+                deduplicated: true,
+            });
         }
         // A new one is started by the caller.
-        Reserved::New | Reserved::Full => {
-            Error::LimitReached { what: "waiting executions", limit: 64, retry_after: QUEUE_RETRY }
-        }
+        Reserved::New | Reserved::Full => Error::LimitReached {
+            what: "waiting executions",
+            limit: 64,
+            retry_after: QUEUE_RETRY,
+        },
         Reserved::Reused => Error::ExecutionIdReused { execution: id },
         Reserved::Forgotten => Error::ExecutionExpired { execution: id },
-        Reserved::Busy(running) => Error::SessionBusy { session: session.id.clone(), running },
+        Reserved::Busy(running) => Error::SessionBusy {
+            session: session.id.clone(),
+            running,
+        },
     };
     Err(error.into())
 }

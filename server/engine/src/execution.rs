@@ -136,7 +136,12 @@ enum Start {
 }
 
 impl Execution {
-    pub(crate) fn new(id: ExecutionId, session: SessionId, command: String, payload: Digest) -> Self {
+    pub(crate) fn new(
+        id: ExecutionId,
+        session: SessionId,
+        command: String,
+        payload: Digest,
+    ) -> Self {
         Self {
             id,
             session,
@@ -179,7 +184,9 @@ impl Execution {
     /// The reason why nothing was started.
     pub async fn until_started(&self) -> Result<(), Arc<Error>> {
         let mut start = self.start.subscribe();
-        let known = start.wait_for(|start| !matches!(start, Start::Waiting)).await;
+        let known = start
+            .wait_for(|start| !matches!(start, Start::Waiting))
+            .await;
         match known.as_deref() {
             Ok(Start::Refused(error)) => Err(Arc::clone(error)),
             Ok(Start::Running | Start::Waiting) => Ok(()),

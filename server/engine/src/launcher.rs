@@ -2,7 +2,7 @@
 //!
 //! It is the session's subreaper, so that a child that detaches itself (`setsid`, a
 //! double fork) becomes the launcher's child and not init's, and is found and ended. It
-//! keeps the server's identity, while everything it starts loses it: see [`confine`].
+//! keeps the server's identity, while everything it starts loses it (`confine`).
 //! One thread, no tokio; it serves requests from the server over a socket on fd 0, and
 //! when the server is gone it ends everything and goes too.
 //!
@@ -17,8 +17,8 @@ mod reaper;
 mod serve;
 mod tree;
 
-pub use messages::{Identity, ProbeResult, Setup};
 pub(crate) use messages::{Event, MAX_MESSAGE_BYTES, Request, SpawnRequest, receive, send};
+pub use messages::{Identity, ProbeResult, Setup};
 
 /// Steps of a start that failures name, where the server tells them apart.
 pub(crate) const STEP_DIRECTORY: &str = "directory";

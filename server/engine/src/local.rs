@@ -36,7 +36,10 @@ impl LocalSettings {
     /// What a launcher is told first.
     pub(crate) fn setup(&self) -> Setup {
         Setup {
-            identity: self.user.as_ref().map(|user| Identity { uid: user.uid, gid: user.gid }),
+            identity: self.user.as_ref().map(|user| Identity {
+                uid: user.uid,
+                gid: user.gid,
+            }),
             hidden: self.hidden.clone(),
         }
     }
@@ -51,7 +54,10 @@ impl LocalSettings {
     ) -> Vec<(String, String)> {
         let mut env = BTreeMap::from(
             [
-                ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+                (
+                    "PATH",
+                    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                ),
                 ("HOME", self.home.as_str()),
                 ("SHELL", shell),
                 ("TERM", if terminal { "xterm-256color" } else { "dumb" }),
@@ -115,7 +121,11 @@ impl Isolation {
             Some(_) => ("another user", "another user, landlock domain"),
             None => ("mount namespace", "landlock domain"),
         };
-        let control = |name, reachable, mechanism| Control { name, level: level(reachable), mechanism };
+        let control = |name, reachable, mechanism| Control {
+            name,
+            level: level(reachable),
+            mechanism,
+        };
         Self {
             controls: vec![
                 control("data_dir", probe.data_file, files),

@@ -21,5 +21,8 @@ pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], TransportError> {
 }
 
 fn error(source: io::Error) -> TransportError {
-    TransportError::Io { action: "draw random bytes", source }
+    TransportError::Io {
+        action: "draw random bytes",
+        source,
+    }
 }

@@ -7,7 +7,7 @@
 //!               └──────┴── shell ended, no restart ──► LOST
 //! ```
 //!
-//! The handle here holds no shell: it holds the mailbox of the [`actor`] that does, the
+//! The handle here holds no shell: it holds the mailbox of the task that does (`actor`), the
 //! executions, and a snapshot of the state that the actor keeps current.
 
 mod actor;
@@ -71,7 +71,15 @@ impl SessionSettings {
     pub(crate) fn repeats(&self, other: &Self) -> bool {
         let policy = |settings: &Self| settings.policy.as_ref().map(Policy::content_hash);
         // Debug prints every field, quoted and in order; policies have a hash for that.
-        let text = |settings: &Self| format!("{:?}", Self { policy: None, ..settings.clone() });
+        let text = |settings: &Self| {
+            format!(
+                "{:?}",
+                Self {
+                    policy: None,
+                    ..settings.clone()
+                }
+            )
+        };
         policy(self) == policy(other) && text(self) == text(other)
     }
 }
@@ -146,7 +154,10 @@ pub(crate) enum Message {
     /// Stop one execution.
     Cancel(ExecutionId),
     /// End the session.
-    Close { reason: &'static str, done: oneshot::Sender<Vec<EndedProcess>> },
+    Close {
+        reason: &'static str,
+        done: oneshot::Sender<Vec<EndedProcess>>,
+    },
 }
 
 /// What a session is made of beside its task.
@@ -219,11 +230,16 @@ impl Session {
     }
 
     pub(crate) fn executions(&self) -> MutexGuard<'_, Executions> {
-        self.executions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.executions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) async fn send(&self, message: Message) -> Result<(), Error> {
-        self.mailbox.send(message).await.map_err(|_closed| self.over())
+        self.mailbox
+            .send(message)
+            .await
+            .map_err(|_closed| self.over())
     }
 
     /// Asks for an execution to be stopped; one that is over is left alone.
@@ -247,8 +263,14 @@ impl Session {
     /// The error for a session whose task is gone.
     pub(crate) fn over(&self) -> Error {
         match self.snapshot().state {
-            SessionState::Lost { reason } => Error::SessionLost { session: self.id.clone(), reason },
-            _ => Error::SessionExpired { session: self.id.clone(), reason: "closed".to_owned() },
+            SessionState::Lost { reason } => Error::SessionLost {
+                session: self.id.clone(),
+                reason,
+            },
+            _ => Error::SessionExpired {
+                session: self.id.clone(),
+                reason: "closed".to_owned(),
+            },
         }
     }
 }

@@ -86,7 +86,11 @@ pub trait ProcessControl: Send + Sync {
     fn wait(&self) -> BoxFuture<'_, ProcessEnd>;
 
     /// Sends a signal to a part of what this program started.
-    fn signal(&self, scope: SignalScope, signal: i32) -> BoxFuture<'_, Result<usize, TransportError>>;
+    fn signal(
+        &self,
+        scope: SignalScope,
+        signal: i32,
+    ) -> BoxFuture<'_, Result<usize, TransportError>>;
 
     /// Looks at the program from outside.
     fn inspect(&self) -> BoxFuture<'_, Result<Inspection, TransportError>>;

@@ -47,7 +47,11 @@ pub(crate) struct Scanner {
 }
 
 enum Candidate {
-    Known { marker: Marker, awaited: bool, length: usize },
+    Known {
+        marker: Marker,
+        awaited: bool,
+        length: usize,
+    },
     Unfinished,
     Output,
 }
@@ -81,13 +85,18 @@ impl Scanner {
         while !rest.is_empty() {
             let Some(at) = self.start.find(&rest) else {
                 let keep = self.partial_start(&rest);
-                self.held.extend_from_slice(&rest.split_off(rest.len() - keep));
+                self.held
+                    .extend_from_slice(&rest.split_off(rest.len() - keep));
                 push_data(rest, pieces);
                 return;
             };
             push_data(rest.split_to(at), pieces);
             match self.candidate(&rest) {
-                Candidate::Known { marker, awaited, length } => {
+                Candidate::Known {
+                    marker,
+                    awaited,
+                    length,
+                } => {
                     drop(rest.split_to(length));
                     if awaited {
                         self.previous = self.awaited.take();
@@ -140,13 +149,17 @@ impl Scanner {
         let head = bytes.len() - body.len();
         match body.split_first() {
             None => Candidate::Unfinished,
-            Some((&RECORD_SEPARATOR, _)) => {
-                Candidate::Known { marker: Marker::Plain, awaited, length: head + 1 }
-            }
+            Some((&RECORD_SEPARATOR, _)) => Candidate::Known {
+                marker: Marker::Plain,
+                awaited,
+                length: head + 1,
+            },
             Some((b' ', body)) => match status_marker(body, token) {
-                Some((marker, length)) => {
-                    Candidate::Known { marker, awaited, length: head + 1 + length }
-                }
+                Some((marker, length)) => Candidate::Known {
+                    marker,
+                    awaited,
+                    length: head + 1 + length,
+                },
                 None if bytes.len() > MAX_MARKER_BYTES => Candidate::Output,
                 None => Candidate::Unfinished,
             },
@@ -164,7 +177,10 @@ fn status_marker(body: &[u8], token: &[u8]) -> Option<(Marker, usize)> {
     let at = memchr::memmem::find(body, &end)?;
     let text = String::from_utf8_lossy(body.get(..at)?).into_owned();
     let (status, cwd) = text.split_once(' ').unwrap_or((text.as_str(), ""));
-    let marker = Marker::Status { status: status.to_owned(), cwd: cwd.to_owned() };
+    let marker = Marker::Status {
+        status: status.to_owned(),
+        cwd: cwd.to_owned(),
+    };
     Some((marker, at + end.len()))
 }
 
@@ -187,7 +203,14 @@ mod tests {
     }
 
     fn marker(token: &Token) -> Vec<u8> {
-        [START, token.as_bytes(), b" 3 /a\nb\x1e", token.as_bytes(), b"\x1e"].concat()
+        [
+            START,
+            token.as_bytes(),
+            b" 3 /a\nb\x1e",
+            token.as_bytes(),
+            b"\x1e",
+        ]
+        .concat()
     }
 
     /// The data joined, and where in it the ends stand.
@@ -210,7 +233,10 @@ mod tests {
     }
 
     fn ended() -> Marker {
-        Marker::Status { status: "3".into(), cwd: "/a\nb".into() }
+        Marker::Status {
+            status: "3".into(),
+            cwd: "/a\nb".into(),
+        }
     }
 
     #[test]

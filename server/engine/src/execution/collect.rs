@@ -32,7 +32,9 @@ impl ExecResult {
     /// Whether the command's own time limit ended it.
     #[must_use]
     pub fn timed_out(&self) -> bool {
-        self.ending.as_ref().is_some_and(|ending| ending.cause == Cause::Timeout)
+        self.ending
+            .as_ref()
+            .is_some_and(|ending| ending.cause == Cause::Timeout)
     }
 }
 
@@ -93,7 +95,9 @@ impl Window {
         self.tail_bytes += data.len();
         self.tail.push_back(data);
         while self.tail_bytes > COLLECTED_BYTES / 2 {
-            let Some(oldest) = self.tail.pop_front() else { return };
+            let Some(oldest) = self.tail.pop_front() else {
+                return;
+            };
             self.tail_bytes -= oldest.len();
             self.omitted += oldest.len() as u64;
             self.omitted_lines += memchr::memchr_iter(b'\n', &oldest).count() as u64;
@@ -102,19 +106,31 @@ impl Window {
 
     fn under(mut self, budget: &OutputBudget) -> CollectedStream {
         let mut whole = Vec::with_capacity(self.head_bytes + self.tail_bytes);
-        self.head.iter().for_each(|data| whole.extend_from_slice(data));
+        self.head
+            .iter()
+            .for_each(|data| whole.extend_from_slice(data));
         if self.omitted > 0 {
             whole.extend_from_slice(
-                format!("\n[… {} bytes omitted: more than can be looked at …]\n", self.omitted).as_bytes(),
+                format!(
+                    "\n[… {} bytes omitted: more than can be looked at …]\n",
+                    self.omitted
+                )
+                .as_bytes(),
             );
         }
-        self.tail.make_contiguous().iter().for_each(|data| whole.extend_from_slice(data));
+        self.tail
+            .make_contiguous()
+            .iter()
+            .for_each(|data| whole.extend_from_slice(data));
         let budgeted = budget.apply(&whole);
         let mut report = budgeted.report;
         report.total_bytes += self.omitted;
         report.omitted_bytes += self.omitted;
         report.total_lines += self.omitted_lines;
         report.truncated |= self.omitted > 0;
-        CollectedStream { bytes: budgeted.bytes.into(), report }
+        CollectedStream {
+            bytes: budgeted.bytes.into(),
+            report,
+        }
     }
 }

@@ -53,8 +53,15 @@ fn cost(kind: &EventKind) -> usize {
 
 impl EventLog {
     pub(super) fn new() -> Self {
-        let inner = Inner { next_sequence: 1, ..Inner::default() };
-        Self { inner: Mutex::new(inner), changed: Notify::new(), room: Notify::new() }
+        let inner = Inner {
+            next_sequence: 1,
+            ..Inner::default()
+        };
+        Self {
+            inner: Mutex::new(inner),
+            changed: Notify::new(),
+            room: Notify::new(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -71,7 +78,11 @@ impl EventLog {
         let sequence = inner.next_sequence;
         inner.next_sequence += 1;
         inner.bytes += cost(&kind);
-        inner.events.push_back(Event { sequence, time: SystemTime::now(), kind });
+        inner.events.push_back(Event {
+            sequence,
+            time: SystemTime::now(),
+            kind,
+        });
         inner.evict();
         drop(inner);
         self.changed.notify_waiters();
@@ -108,7 +119,9 @@ impl EventLog {
     /// Lets go of everything but the first event and the last.
     pub(crate) fn forget_output(&self) {
         let mut inner = self.lock();
-        inner.events.retain(|event| cost(&event.kind) <= EVENT_BYTES);
+        inner
+            .events
+            .retain(|event| cost(&event.kind) <= EVENT_BYTES);
         inner.bytes = inner.events.len() * EVENT_BYTES;
     }
 }
@@ -130,7 +143,9 @@ impl Inner {
 
     /// The first event kept with this sequence or a later one.
     fn at(&self, sequence: u64) -> Option<&Event> {
-        let index = self.events.partition_point(|event| event.sequence < sequence);
+        let index = self
+            .events
+            .partition_point(|event| event.sequence < sequence);
         self.events.get(index)
     }
 }
@@ -154,7 +169,13 @@ impl Follower {
         inner.next_reader += 1;
         inner.readers.insert(reader, 1);
         drop(inner);
-        Self { execution, reader, next: 1, offsets: BTreeMap::new(), behind_gap: None }
+        Self {
+            execution,
+            reader,
+            next: 1,
+            offsets: BTreeMap::new(),
+            behind_gap: None,
+        }
     }
 
     /// The execution that is followed.
@@ -202,8 +223,15 @@ impl Follower {
     /// Puts a gap before an event that does not join on.
     fn mind_the_gap(&mut self, event: Event) -> Event {
         let jump = match &event.kind {
-            EventKind::Output { channel: Channel::Background, .. } => None,
-            EventKind::Output { channel, offset, data } => {
+            EventKind::Output {
+                channel: Channel::Background,
+                ..
+            } => None,
+            EventKind::Output {
+                channel,
+                offset,
+                data,
+            } => {
                 let expected = self.offsets.entry(*channel).or_default();
                 let from = std::mem::replace(expected, offset + data.len() as u64);
                 (from < *offset).then_some((*channel, from, *offset))

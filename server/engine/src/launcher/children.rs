@@ -10,9 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::io::{FdFlags, dup2, fcntl_setfd};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    Signal, chdir, ioctl_tiocsctty, set_parent_process_death_signal, setsid,
-};
+use rustix::process::{Signal, chdir, ioctl_tiocsctty, set_parent_process_death_signal, setsid};
 
 use super::confine::confine;
 use super::messages::{Setup, SpawnRequest};
@@ -32,8 +30,13 @@ pub(super) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 5] =
-        [Self::Fork, Self::Streams, Self::Confine, Self::Directory, Self::Execute];
+    const ALL: [Self; 5] = [
+        Self::Fork,
+        Self::Streams,
+        Self::Confine,
+        Self::Directory,
+        Self::Execute,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -54,11 +57,18 @@ pub(super) struct Failure {
 }
 
 fn at(step: Step) -> impl Fn(io::Error) -> Failure {
-    move |error| Failure { step, errno: error.raw_os_error().unwrap_or(0) }
+    move |error| Failure {
+        step,
+        errno: error.raw_os_error().unwrap_or(0),
+    }
 }
 
 /// Starts a program; answers its pid once it runs.
-pub(super) fn start(request: &SpawnRequest, fds: &[OwnedFd], setup: &Setup) -> Result<i32, Failure> {
+pub(super) fn start(
+    request: &SpawnRequest,
+    fds: &[OwnedFd],
+    setup: &Setup,
+) -> Result<i32, Failure> {
     let (reader, writer) =
         pipe_with(PipeFlags::CLOEXEC).map_err(|error| at(Step::Fork)(error.into()))?;
     // SAFETY: this process has one thread; the child may run any code.
@@ -67,7 +77,10 @@ pub(super) fn start(request: &SpawnRequest, fds: &[OwnedFd], setup: &Setup) -> R
         0 => {
             drop(reader);
             let failure = become_program(request, fds, setup, &writer);
-            let step = Step::ALL.iter().position(|step| *step == failure.step).unwrap_or(0);
+            let step = Step::ALL
+                .iter()
+                .position(|step| *step == failure.step)
+                .unwrap_or(0);
             let message = format!("{step} {}", failure.errno);
             let _ = File::from(writer).write_all(message.as_bytes());
             // SAFETY: ends the child without running the launcher's destructors.
@@ -88,8 +101,14 @@ pub(super) fn start(request: &SpawnRequest, fds: &[OwnedFd], setup: &Setup) -> R
 
 fn parse_failure(message: &str) -> Option<Failure> {
     let (step, errno) = message.split_once(' ')?;
-    let step = step.parse().ok().and_then(|index: usize| Step::ALL.get(index).copied())?;
-    Some(Failure { step, errno: errno.parse().unwrap_or(0) })
+    let step = step
+        .parse()
+        .ok()
+        .and_then(|index: usize| Step::ALL.get(index).copied())?;
+    Some(Failure {
+        step,
+        errno: errno.parse().unwrap_or(0),
+    })
 }
 
 /// Runs in the child; comes back only with a failure.
@@ -104,7 +123,8 @@ fn become_program(
         .and_then(|()| confine(setup).map_err(at(Step::Confine)))
         // Should the launcher itself be killed, its programs must not outlive it.
         .and_then(|()| {
-            set_parent_process_death_signal(Some(Signal::KILL)).map_err(|e| at(Step::Confine)(e.into()))
+            set_parent_process_death_signal(Some(Signal::KILL))
+                .map_err(|e| at(Step::Confine)(e.into()))
         })
         .and_then(|()| chdir(request.cwd.as_str()).map_err(|e| at(Step::Directory)(e.into())));
     match prepared {
@@ -153,17 +173,30 @@ unsafe fn borrow_standard(fd: i32) -> OwnedFd {
 /// Replaces the process; comes back only with the reason why not.
 fn execute(request: &SpawnRequest) -> io::Error {
     let words = std::iter::once(&request.program).chain(&request.arguments);
-    let variables = request.env.iter().map(|(name, value)| format!("{name}={value}"));
+    let variables = request
+        .env
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
     let (Ok(arguments), Ok(environment)) = (
-        words.map(|word| CString::new(word.as_str())).collect::<Result<Vec<_>, NulError>>(),
-        variables.map(CString::new).collect::<Result<Vec<_>, NulError>>(),
+        words
+            .map(|word| CString::new(word.as_str()))
+            .collect::<Result<Vec<_>, NulError>>(),
+        variables
+            .map(CString::new)
+            .collect::<Result<Vec<_>, NulError>>(),
     ) else {
         return io::Error::from_raw_os_error(libc::EINVAL);
     };
-    let search = request.env.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.as_str());
+    let search = request
+        .env
+        .iter()
+        .find(|(name, _)| name == "PATH")
+        .map(|(_, path)| path.as_str());
     let mut last = io::Error::from_raw_os_error(libc::ENOENT);
     for candidate in candidates(&request.program, search) {
-        let Ok(path) = CString::new(candidate) else { continue };
+        let Ok(path) = CString::new(candidate) else {
+            continue;
+        };
         let error = execve(&path, &arguments, &environment);
         // A file that is there but may not be run is the better answer.
         if last.raw_os_error() == Some(libc::ENOENT) || error.raw_os_error() == Some(libc::EACCES) {
@@ -190,7 +223,11 @@ fn candidates(program: &str, search: Option<&str>) -> Vec<String> {
 
 fn execve(path: &CString, arguments: &[CString], environment: &[CString]) -> io::Error {
     let pointers = |words: &[CString]| -> Vec<*const libc::c_char> {
-        words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect()
+        words
+            .iter()
+            .map(|word| word.as_ptr())
+            .chain([std::ptr::null()])
+            .collect()
     };
     let (arguments, environment) = (pointers(arguments), pointers(environment));
     // SAFETY: path and both null-terminated lists of C strings outlive the call.

@@ -65,7 +65,13 @@ fn hide(directories: &[std::path::PathBuf]) -> io::Result<()> {
 fn cover(directory: &Path) -> io::Result<()> {
     use rustix::mount::{MountFlags, mount};
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
-    mount("execgate", directory, "tmpfs", flags, Some(c"mode=0500,size=4k"))?;
+    mount(
+        "execgate",
+        directory,
+        "tmpfs",
+        flags,
+        Some(c"mode=0500,size=4k"),
+    )?;
     Ok(())
 }
 

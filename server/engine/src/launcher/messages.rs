@@ -46,11 +46,27 @@ pub struct Identity {
 pub(crate) enum Request {
     Setup(Setup),
     Spawn(SpawnRequest),
-    Signal { call: u64, id: u64, scope: SignalScope, signal: i32 },
-    Inspect { call: u64, id: u64 },
+    Signal {
+        call: u64,
+        id: u64,
+        scope: SignalScope,
+        signal: i32,
+    },
+    Inspect {
+        call: u64,
+        id: u64,
+    },
     /// Tries what a session must not be able to do, as a session's process.
-    Probe { call: u64, file: PathBuf, server: i32 },
-    Close { call: u64, leftovers: Leftovers, grace: Duration },
+    Probe {
+        call: u64,
+        file: PathBuf,
+        server: i32,
+    },
+    Close {
+        call: u64,
+        leftovers: Leftovers,
+        grace: Duration,
+    },
 }
 
 /// A program to start; its stdin, stdout and stderr come with the message.

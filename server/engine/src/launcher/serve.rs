@@ -1,7 +1,10 @@
 //! The launcher's loop: requests from the server, ends of children, and the last duty.
 
 use std::collections::HashMap;
-use std::io::{self, ErrorKind::{BrokenPipe, ConnectionReset}};
+use std::io::{
+    self,
+    ErrorKind::{BrokenPipe, ConnectionReset},
+};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -40,7 +43,10 @@ pub(super) fn serve() -> io::Result<()> {
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     let mut launcher = Launcher {
         socket,
-        setup: Setup { identity: None, hidden: Vec::new() },
+        setup: Setup {
+            identity: None,
+            hidden: Vec::new(),
+        },
         programs: HashMap::new(),
         myself: getpid().as_raw_nonzero().get(),
     };
@@ -85,12 +91,22 @@ impl Launcher {
                 return Ok(std::ops::ControlFlow::Continue(()));
             }
             Request::Spawn(spawn) => self.spawn(&spawn, fds),
-            Request::Signal { call, id, scope, signal } => self.signal(call, id, scope, signal),
+            Request::Signal {
+                call,
+                id,
+                scope,
+                signal,
+            } => self.signal(call, id, scope, signal),
             Request::Inspect { call, id } => self.inspect(call, id),
-            Request::Probe { call, file, server } => {
-                Event::Probed { call, reachable: self.probe(&file, server) }
-            }
-            Request::Close { call, leftovers, grace } => {
+            Request::Probe { call, file, server } => Event::Probed {
+                call,
+                reachable: self.probe(&file, server),
+            },
+            Request::Close {
+                call,
+                leftovers,
+                grace,
+            } => {
                 let ended = match leftovers {
                     Leftovers::Kill => self.end_all(grace),
                     Leftovers::Keep => self.end_programs(),
@@ -117,9 +133,11 @@ impl Launcher {
                 self.programs.insert(pid, request.id);
                 Event::Spawned { id: request.id }
             }
-            Err(Failure { step, errno }) => {
-                Event::SpawnFailed { id: request.id, step: step.name().to_owned(), errno }
-            }
+            Err(Failure { step, errno }) => Event::SpawnFailed {
+                id: request.id,
+                step: step.name().to_owned(),
+                errno,
+            },
         }
     }
 
@@ -133,25 +151,38 @@ impl Launcher {
     }
 
     fn pid_of(&self, id: u64) -> Option<i32> {
-        self.programs.iter().find(|(_, program)| **program == id).map(|(pid, _)| *pid)
+        self.programs
+            .iter()
+            .find(|(_, program)| **program == id)
+            .map(|(pid, _)| *pid)
     }
 
     fn signal(&self, call: u64, id: u64, scope: SignalScope, number: i32) -> Event {
         let Some(pid) = self.pid_of(id) else {
-            return Event::Refused { call, errno: libc::ESRCH };
+            return Event::Refused {
+                call,
+                errno: libc::ESRCH,
+            };
         };
         let Some(signal) = Signal::from_named_raw(number) else {
-            return Event::Refused { call, errno: libc::EINVAL };
+            return Event::Refused {
+                call,
+                errno: libc::EINVAL,
+            };
         };
         let processes = match scope {
             SignalScope::Foreground => {
                 // The program leads a session and so a group of its own.
-                usize::from(Pid::from_raw(pid).is_some_and(|pid| kill_process_group(pid, signal).is_ok()))
+                usize::from(
+                    Pid::from_raw(pid).is_some_and(|pid| kill_process_group(pid, signal).is_ok()),
+                )
             }
             SignalScope::Program => usize::from(kill(pid, signal)),
             SignalScope::StartedWithin(age) => {
                 let oldest = tick_before(age);
-                let young = tree::descendants(pid).into_iter().filter(|p| p.started >= oldest);
+                let young = tree::descendants(pid)
+                    .into_iter()
+                    .filter(|p| p.started >= oldest);
                 young.filter(|process| kill(process.pid, signal)).count()
             }
         };
@@ -159,9 +190,14 @@ impl Launcher {
     }
 
     fn inspect(&self, call: u64, id: u64) -> Event {
-        let seen = self.pid_of(id).and_then(|pid| Some((pid, tree::look(pid)?)));
+        let seen = self
+            .pid_of(id)
+            .and_then(|pid| Some((pid, tree::look(pid)?)));
         match seen {
-            None => Event::Refused { call, errno: libc::ESRCH },
+            None => Event::Refused {
+                call,
+                errno: libc::ESRCH,
+            },
             Some((pid, living)) => Event::Inspected {
                 call,
                 inspection: Inspection {
@@ -188,7 +224,9 @@ impl Launcher {
             unsafe { libc::_exit(bits) }
         }
         let bits = Pid::from_raw(pid)
-            .and_then(|pid| rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).ok())
+            .and_then(|pid| {
+                rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).ok()
+            })
             .flatten()
             .and_then(|(_, status)| status.exit_status())
             .unwrap_or(0b111);
@@ -261,9 +299,8 @@ impl Launcher {
 }
 
 fn kill(pid: i32, signal: Signal) -> bool {
-    Pid::from_raw(pid).is_some_and(|pid| {
-        test_kill_process(pid).is_ok() && kill_process(pid, signal).is_ok()
-    })
+    Pid::from_raw(pid)
+        .is_some_and(|pid| test_kill_process(pid).is_ok() && kill_process(pid, signal).is_ok())
 }
 
 /// The kernel's clock tick a while ago, in which processes' start times are counted.

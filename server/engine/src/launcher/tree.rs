@@ -15,7 +15,11 @@ pub(super) struct Living {
 
 impl From<&Stat> for Living {
     fn from(stat: &Stat) -> Self {
-        Self { pid: stat.pid, started: stat.starttime, state: stat.state }
+        Self {
+            pid: stat.pid,
+            started: stat.starttime,
+            state: stat.state,
+        }
     }
 }
 
@@ -57,10 +61,20 @@ pub(super) fn look(pid: i32) -> Option<Living> {
 /// A process as a report names it.
 pub(super) fn describe(pid: i32, signal: i32) -> EndedProcess {
     let process = Process::new(pid);
-    let line = process.as_ref().ok().and_then(|process| process.cmdline().ok());
+    let line = process
+        .as_ref()
+        .ok()
+        .and_then(|process| process.cmdline().ok());
     let command = match line {
         Some(words) if !words.is_empty() => words.join(" "),
-        _ => process.and_then(|process| process.stat()).map(|stat| stat.comm).unwrap_or_default(),
+        _ => process
+            .and_then(|process| process.stat())
+            .map(|stat| stat.comm)
+            .unwrap_or_default(),
     };
-    EndedProcess { pid, command, signal }
+    EndedProcess {
+        pid,
+        command,
+        signal,
+    }
 }

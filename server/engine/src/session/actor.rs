@@ -21,9 +21,9 @@ use tokio::time::Instant;
 
 use super::ladder::Rung;
 use super::records::{self, Recorder};
+use super::shell::ShellEvent;
 use super::watchdog::Verdict;
 use super::{Message, OnShellExit, Session, SessionState, Shell, ShellSpec};
-use super::shell::ShellEvent;
 use crate::audit::Durability;
 use crate::error::Error;
 use crate::execution::{Command, EventKind, Execution, Notice};
@@ -151,8 +151,13 @@ impl Actor {
 
     async fn wait(&mut self, events: &mut Vec<PipelineEvent>) -> Wake {
         let timer = self.next_timer();
-        let log = self.running.as_ref().map(|running| Arc::clone(&running.execution));
-        let full = log.as_ref().is_some_and(|execution| execution.log.is_full());
+        let log = self
+            .running
+            .as_ref()
+            .map(|running| Arc::clone(&running.execution));
+        let full = log
+            .as_ref()
+            .is_some_and(|execution| execution.log.is_full());
         let shell = self.shell.as_mut();
         tokio::select! {
             event = next_of(shell, !full, events) => Wake::Shell(event),
@@ -173,8 +178,15 @@ impl Actor {
             Some(running) => running.next_due(),
             None => self.idle_end(),
         };
-        let lifetime = self.session.settings.max_lifetime.map(|lifetime| self.born + lifetime);
-        [flush, lifetime].into_iter().flatten().fold(due, Instant::min)
+        let lifetime = self
+            .session
+            .settings
+            .max_lifetime
+            .map(|lifetime| self.born + lifetime);
+        [flush, lifetime]
+            .into_iter()
+            .flatten()
+            .fold(due, Instant::min)
     }
 
     fn idle_end(&self) -> Instant {
@@ -191,12 +203,20 @@ impl Actor {
 
     /// Starts an execution: records the intent, then lets the shell have it.
     async fn start(&mut self, request: StartRequest) {
-        let StartRequest { execution, command, intent, span } = request;
+        let StartRequest {
+            execution,
+            command,
+            intent,
+            span,
+        } = request;
         if let Err(error) = self.prepare(&command).await {
             return self.refuse(&execution, error);
         }
         let intent = AuditBody::ExecutionIntent(intent);
-        let recorded = self.recorder.record(Some(&execution.id), intent, Durability::Synced).await;
+        let recorded = self
+            .recorder
+            .record(Some(&execution.id), intent, Durability::Synced)
+            .await;
         if let Err(error) = recorded {
             return self.refuse(&execution, error.into());
         }
@@ -205,12 +225,21 @@ impl Actor {
             shell.drain(DRAIN_READS, &mut events);
         }
         self.absorb(&mut events).await;
-        let limit = command.timeout.unwrap_or(self.session.settings.default_timeout);
+        let limit = command
+            .timeout
+            .unwrap_or(self.session.settings.default_timeout);
         let snapshot = self.session.snapshot();
         let Some(shell) = self.shell.as_mut() else {
             return self.refuse(&execution, self.session.over());
         };
-        match Running::begin(Arc::clone(&execution), command, limit, snapshot.cwd, span, shell) {
+        match Running::begin(
+            Arc::clone(&execution),
+            command,
+            limit,
+            snapshot.cwd,
+            span,
+            shell,
+        ) {
             Err(error) => return self.refuse(&execution, error),
             Ok(running) => self.running = Some(running),
         }
@@ -249,17 +278,33 @@ impl Actor {
         }
         self.background_bytes = 0;
         for event in self.background.drain(..) {
-            if let PipelineEvent::Output { channel, offset, data } = event {
-                execution.log.push(EventKind::Output { channel, offset, data });
+            if let PipelineEvent::Output {
+                channel,
+                offset,
+                data,
+            } = event
+            {
+                execution.log.push(EventKind::Output {
+                    channel,
+                    offset,
+                    data,
+                });
             }
         }
     }
 
     fn cancel(&mut self, id: &execgate_core::ids::ExecutionId) {
-        if let Some(running) = self.running.as_mut().filter(|running| running.execution.id == *id) {
+        if let Some(running) = self
+            .running
+            .as_mut()
+            .filter(|running| running.execution.id == *id)
+        {
             running.stop(Cause::Cancelled);
         }
-        let waiting = self.queue.iter().position(|request| request.execution.id == *id);
+        let waiting = self
+            .queue
+            .iter()
+            .position(|request| request.execution.id == *id);
         if let Some(request) = waiting.and_then(|at| self.queue.remove(at)) {
             let execution = request.execution.id.clone();
             self.refuse(&request.execution, Error::ExecutionNotFound { execution });
@@ -285,15 +330,33 @@ impl Actor {
         self.last_output = Instant::now();
         for event in events.drain(..) {
             match (event, &self.running) {
-                (PipelineEvent::Output { channel: Channel::Background, offset, data }, _) => {
+                (
+                    PipelineEvent::Output {
+                        channel: Channel::Background,
+                        offset,
+                        data,
+                    },
+                    _,
+                ) => {
                     self.keep_background(PipelineEvent::Output {
                         channel: Channel::Background,
                         offset,
                         data,
                     });
                 }
-                (PipelineEvent::Output { channel, offset, data }, Some(running)) => {
-                    running.execution.log.push(EventKind::Output { channel, offset, data });
+                (
+                    PipelineEvent::Output {
+                        channel,
+                        offset,
+                        data,
+                    },
+                    Some(running),
+                ) => {
+                    running.execution.log.push(EventKind::Output {
+                        channel,
+                        offset,
+                        data,
+                    });
                 }
                 (PipelineEvent::Ended(end), Some(running)) => {
                     let totals = self.shell.as_ref().map(|shell| shell.pipeline.totals());
@@ -315,17 +378,23 @@ impl Actor {
         self.background_bytes += bytes(&event);
         self.background.push_back(event);
         while self.background_bytes > BACKGROUND_BYTES {
-            let Some(oldest) = self.background.pop_front() else { break };
+            let Some(oldest) = self.background.pop_front() else {
+                break;
+            };
             self.background_bytes -= bytes(&oldest);
         }
     }
 
     /// Records how the running execution ended, then says so.
     async fn complete(&mut self, ending: execgate_core::outcome::Ending) {
-        let Some(running) = self.running.take() else { return };
+        let Some(running) = self.running.take() else {
+            return;
+        };
         let id = &running.execution.id;
         running.close_span(&ending);
-        self.recorder.note(Some(id), records::outcome(&ending)).await;
+        self.recorder
+            .note(Some(id), records::outcome(&ending))
+            .await;
         self.last_active = Instant::now();
         self.session.update(|now| {
             now.state = SessionState::Ready;
@@ -345,7 +414,12 @@ impl Actor {
             shell.pipeline.flush_idle(events);
             self.take_output(events).await;
         }
-        if self.session.settings.max_lifetime.is_some_and(|lifetime| now >= self.born + lifetime) {
+        if self
+            .session
+            .settings
+            .max_lifetime
+            .is_some_and(|lifetime| now >= self.born + lifetime)
+        {
             return Some("its lifetime is over");
         }
         match &mut self.running {
@@ -384,9 +458,14 @@ impl Actor {
             shell.write(&running.trailer(&shell.framing));
         }
         let reason = running.cause_name();
-        let record = SignalSent { signal: signal_name(signal), reason: reason.to_owned() };
+        let record = SignalSent {
+            signal: signal_name(signal),
+            reason: reason.to_owned(),
+        };
         let id = running.execution.id.clone();
-        self.recorder.note(Some(&id), AuditBody::SignalSent(record)).await;
+        self.recorder
+            .note(Some(&id), AuditBody::SignalSent(record))
+            .await;
     }
 
     /// Looks at a shell that has been silent.
@@ -407,7 +486,10 @@ impl Actor {
             }
             Verdict::Continue => {
                 let _ = shell.control().signal(SignalScope::Program, SIGCONT).await;
-                running.execution.log.push(EventKind::Notice(Notice::ShellContinued));
+                running
+                    .execution
+                    .log
+                    .push(EventKind::Notice(Notice::ShellContinued));
             }
             Verdict::Broken => {
                 running.broken = true;
@@ -418,8 +500,14 @@ impl Actor {
 
     /// The shell is over. Where a command ran, it ends here; where the session asks for
     /// it, another shell takes its place. `Err` means that the session is lost.
-    async fn shell_ended(&mut self, end: ProcessEnd, events: &mut Vec<PipelineEvent>) -> Result<(), ()> {
-        let Some(mut shell) = self.shell.take() else { return Ok(()) };
+    async fn shell_ended(
+        &mut self,
+        end: ProcessEnd,
+        events: &mut Vec<PipelineEvent>,
+    ) -> Result<(), ()> {
+        let Some(mut shell) = self.shell.take() else {
+            return Ok(());
+        };
         shell.drain_ended(ENDED_QUIET, events).await;
         shell.pipeline.abandon(events);
         let totals = shell.pipeline.totals();
@@ -427,9 +515,14 @@ impl Actor {
         // A marker that came out before the end was the command's own; else it ends now.
         self.absorb(events).await;
         let cwd = self.session.snapshot().cwd;
-        let ending = self.running.as_ref().map(|running| running.ended_with_shell(end, cwd, totals));
+        let ending = self
+            .running
+            .as_ref()
+            .map(|running| running.ended_with_shell(end, cwd, totals));
         let reason = match &ending {
-            Some(ending) if ending.cause == Cause::ShellBroken => "it no longer answered".to_owned(),
+            Some(ending) if ending.cause == Cause::ShellBroken => {
+                "it no longer answered".to_owned()
+            }
             _ => describe(end),
         };
         if self.session.settings.on_shell_exit == OnShellExit::Lose {
@@ -473,9 +566,15 @@ impl Actor {
             "{reason}; variables, functions, aliases, options and jobs of the old shell are gone, \
              its working directory is kept"
         );
-        self.notices.push(Notice::ShellRestarted { generation, lost });
-        let record = ShellRestarted { generation, reason: reason.to_owned() };
-        self.recorder.note(None, AuditBody::ShellRestarted(record)).await;
+        self.notices
+            .push(Notice::ShellRestarted { generation, lost });
+        let record = ShellRestarted {
+            generation,
+            reason: reason.to_owned(),
+        };
+        self.recorder
+            .note(None, AuditBody::ShellRestarted(record))
+            .await;
         Ok(())
     }
 
@@ -484,9 +583,13 @@ impl Actor {
         reason: String,
         ending: Option<execgate_core::outcome::Ending>,
     ) -> Result<(), ()> {
-        let lost = SessionState::Lost { reason: reason.clone() };
+        let lost = SessionState::Lost {
+            reason: reason.clone(),
+        };
         if let Some(running) = &self.running {
-            let notice = Notice::SessionLost { reason: reason.clone() };
+            let notice = Notice::SessionLost {
+                reason: reason.clone(),
+            };
             running.execution.log.push(EventKind::Notice(notice));
         }
         if let Some(ending) = ending {
@@ -494,12 +597,18 @@ impl Actor {
         }
         self.session.update(|now| now.state = lost.clone());
         self.transport.close(Leftovers::Kill).await;
-        self.recorder.note(None, AuditBody::SessionLost(SessionLost { reason })).await;
+        self.recorder
+            .note(None, AuditBody::SessionLost(SessionLost { reason }))
+            .await;
         Err(())
     }
 
     /// Ends the session and everything in it.
-    async fn close(mut self, reason: &'static str, done: Option<oneshot::Sender<Vec<EndedProcess>>>) {
+    async fn close(
+        mut self,
+        reason: &'static str,
+        done: Option<oneshot::Sender<Vec<EndedProcess>>>,
+    ) {
         self.session.update(|now| now.state = SessionState::Closing);
         if let Some(running) = self.running.as_mut() {
             running.closing();
@@ -515,7 +624,11 @@ impl Actor {
             let cwd = self.session.snapshot().cwd;
             if let Some(running) = &self.running {
                 let ending = running.ending_by(
-                    (Outcome::Signal(SIGKILL), ObservedBy::Kernel, Cause::SessionClosed),
+                    (
+                        Outcome::Signal(SIGKILL),
+                        ObservedBy::Kernel,
+                        Cause::SessionClosed,
+                    ),
                     Some(cwd),
                     totals,
                 );
@@ -523,8 +636,13 @@ impl Actor {
             }
         }
         let killed = u32::try_from(ended.len()).unwrap_or(u32::MAX);
-        let record = SessionClosed { reason: reason.to_owned(), killed };
-        self.recorder.note(None, AuditBody::SessionClosed(record)).await;
+        let record = SessionClosed {
+            reason: reason.to_owned(),
+            killed,
+        };
+        self.recorder
+            .note(None, AuditBody::SessionClosed(record))
+            .await;
         self.session.update(|now| now.state = SessionState::Closed);
         self.finish_task(reason);
         if let Some(done) = done {
@@ -552,7 +670,11 @@ impl Actor {
     }
 }
 
-async fn next_of(shell: Option<&mut Shell>, reading: bool, events: &mut Vec<PipelineEvent>) -> ShellEvent {
+async fn next_of(
+    shell: Option<&mut Shell>,
+    reading: bool,
+    events: &mut Vec<PipelineEvent>,
+) -> ShellEvent {
     match shell {
         Some(shell) => shell.next(reading, events).await,
         None => std::future::pending().await,

@@ -76,7 +76,8 @@ impl Executions {
         }
         self.active.push_back(execution.id.clone());
         self.order.push_back(execution.id.clone());
-        self.known.insert(execution.id.clone(), Arc::clone(execution));
+        self.known
+            .insert(execution.id.clone(), Arc::clone(execution));
         Reserved::New
     }
 
@@ -91,7 +92,9 @@ impl Executions {
     pub(crate) fn finished(&mut self, id: &ExecutionId) {
         self.active.retain(|active| active != id);
         while self.order.len() > KEPT_EXECUTIONS {
-            let Some(oldest) = self.order.front().cloned() else { break };
+            let Some(oldest) = self.order.front().cloned() else {
+                break;
+            };
             if self.active.contains(&oldest) {
                 break;
             }
@@ -106,7 +109,9 @@ impl Executions {
     fn trim_output(&self) {
         let mut kept = 0;
         for id in self.order.iter().rev() {
-            let Some(execution) = self.known.get(id) else { continue };
+            let Some(execution) = self.known.get(id) else {
+                continue;
+            };
             kept += execution.log.retained();
             if kept > KEPT_OUTPUT_BYTES && !self.active.contains(id) {
                 execution.log.forget_output();
@@ -121,6 +126,10 @@ impl Executions {
 
     /// All that are kept, oldest first.
     pub(crate) fn all(&self) -> Vec<Arc<Execution>> {
-        self.order.iter().filter_map(|id| self.known.get(id)).cloned().collect()
+        self.order
+            .iter()
+            .filter_map(|id| self.known.get(id))
+            .cloned()
+            .collect()
     }
 }

@@ -36,14 +36,16 @@ pub(super) struct Ladder {
 impl Ladder {
     /// A ladder that is climbed from `deadline` on.
     pub(super) fn from(deadline: Instant) -> Self {
-        Self { next: Some(Rung::Interrupt), at: deadline }
+        Self {
+            next: Some(Rung::Interrupt),
+            at: deadline,
+        }
     }
 
     /// When the next rung is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.next.map(|_| self.at)
     }
-
 
     /// The rung to take now, if one is due.
     pub(super) fn climb(&mut self, now: Instant) -> Option<Rung> {
@@ -73,8 +75,12 @@ mod tests {
                 taken.push((tenths, rung));
             }
         }
-        let expected =
-            vec![(10, Rung::Interrupt), (20, Rung::Terminate), (30, Rung::Kill), (40, Rung::EndShell)];
+        let expected = vec![
+            (10, Rung::Interrupt),
+            (20, Rung::Terminate),
+            (30, Rung::Kill),
+            (40, Rung::EndShell),
+        ];
         assert_eq!(taken, expected);
         assert_eq!(ladder.due(), None);
     }

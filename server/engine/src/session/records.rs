@@ -23,8 +23,16 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn new(store: Arc<dyn AuditStore>, principal: Principal, session: SessionId) -> Self {
-        Self { store, principal, session }
+    pub(crate) fn new(
+        store: Arc<dyn AuditStore>,
+        principal: Principal,
+        session: SessionId,
+    ) -> Self {
+        Self {
+            store,
+            principal,
+            session,
+        }
     }
 
     /// Appends one record.
@@ -56,7 +64,9 @@ impl Recorder {
 
 /// The time of a record.
 pub(crate) fn now() -> Micros {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     Micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
 
@@ -65,14 +75,17 @@ pub(super) fn outcome(ending: &Ending) -> AuditBody {
     AuditBody::ExecutionOutcome(ExecutionOutcome {
         outcome: match &ending.outcome {
             Outcome::ExitCode(code) => AuditOutcome::Exit { code: *code },
-            Outcome::Signal(number) => {
-                AuditOutcome::Signal { number: *number, name: signal_name(*number) }
-            }
+            Outcome::Signal(number) => AuditOutcome::Signal {
+                number: *number,
+                name: signal_name(*number),
+            },
             Outcome::LaunchFailure { kind, errno } => AuditOutcome::LaunchFailure {
                 failure: launch_failure(*kind).to_owned(),
                 errno: (*errno != 0).then_some(*errno),
             },
-            Outcome::Lost { reason } => AuditOutcome::Lost { reason: reason.clone() },
+            Outcome::Lost { reason } => AuditOutcome::Lost {
+                reason: reason.clone(),
+            },
         },
         cause: match ending.cause {
             Cause::Exited => AuditCause::Exited,

@@ -69,7 +69,12 @@ impl Shell {
         };
         let program = Program {
             program: spec.program.clone(),
-            arguments: spec.kind.arguments().iter().map(|&word| word.to_owned()).collect(),
+            arguments: spec
+                .kind
+                .arguments()
+                .iter()
+                .map(|&word| word.to_owned())
+                .collect(),
             env: spec.env.clone(),
             cwd: cwd.to_owned(),
             streams: program_streams,
@@ -77,8 +82,12 @@ impl Shell {
         let process = transport.spawn(&program).await?;
         let framing = Framing::new(Nonce::new(random::bytes()?), streams);
         let ready = Token::new(random::bytes()?);
-        let pipeline =
-            Pipeline::new(streams, &framing.marker_start(), spec.redaction.clone(), &ready);
+        let pipeline = Pipeline::new(
+            streams,
+            &framing.marker_start(),
+            spec.redaction.clone(),
+            &ready,
+        );
         let mut shell = Self {
             process,
             input: BytesMut::from(framing.init(&ready).as_slice()),
@@ -115,9 +124,20 @@ impl Shell {
 
     /// Moves bytes both ways until something comes out or the shell ends. May be
     /// cancelled without loss.
-    pub(crate) async fn next(&mut self, reading: bool, events: &mut Vec<PipelineEvent>) -> ShellEvent {
+    pub(crate) async fn next(
+        &mut self,
+        reading: bool,
+        events: &mut Vec<PipelineEvent>,
+    ) -> ShellEvent {
         loop {
-            let Self { process, input, stdout, stderr, pipeline, .. } = self;
+            let Self {
+                process,
+                input,
+                stdout,
+                stderr,
+                pipeline,
+                ..
+            } = self;
             let (read_stdout, read_stderr) = (reading && stdout.open, reading && stderr.open);
             tokio::select! {
                 biased;
@@ -159,7 +179,13 @@ impl Shell {
     /// they end or say nothing for `quiet`.
     pub(crate) async fn drain_ended(&mut self, quiet: Duration, events: &mut Vec<PipelineEvent>) {
         while self.stdout.open || self.stderr.open {
-            let Self { process, stdout, stderr, pipeline, .. } = self;
+            let Self {
+                process,
+                stdout,
+                stderr,
+                pipeline,
+                ..
+            } = self;
             let (stream, read) = tokio::select! {
                 biased;
                 read = process.stdout.read_buf(stdout.room()), if stdout.open => {
@@ -183,7 +209,9 @@ impl Shell {
 }
 
 fn not_ready(reason: &str) -> Error {
-    Error::ShellNotReady { reason: reason.to_owned() }
+    Error::ShellNotReady {
+        reason: reason.to_owned(),
+    }
 }
 
 async fn read_optional(
@@ -206,7 +234,11 @@ struct ReadBuffer {
 
 impl ReadBuffer {
     fn new() -> Self {
-        Self { bytes: BytesMut::new(), size: SMALLEST_READ, open: true }
+        Self {
+            bytes: BytesMut::new(),
+            size: SMALLEST_READ,
+            open: true,
+        }
     }
 
     fn room(&mut self) -> &mut BytesMut {

@@ -45,7 +45,10 @@ pub(super) struct Watchdog {
 impl Watchdog {
     /// A watch over a command that starts now.
     pub(super) fn new(now: Instant) -> Self {
-        Self { next: now + FIRST_LOOK, probed: false }
+        Self {
+            next: now + FIRST_LOOK,
+            probed: false,
+        }
     }
 
     /// When to look.
@@ -77,7 +80,11 @@ mod tests {
     use super::*;
 
     fn look(stopped: bool, children: usize, unread: usize) -> Inspection {
-        Inspection { stopped, children, unread_input: Some(unread) }
+        Inspection {
+            stopped,
+            children,
+            unread_input: Some(unread),
+        }
     }
 
     #[test]
@@ -100,6 +107,9 @@ mod tests {
     #[test]
     fn a_stopped_shell_is_continued() {
         let now = Instant::now();
-        assert_eq!(Watchdog::new(now).judge(now, &look(true, 0, 40)), Verdict::Continue);
+        assert_eq!(
+            Watchdog::new(now).judge(now, &look(true, 0, 40)),
+            Verdict::Continue
+        );
     }
 }

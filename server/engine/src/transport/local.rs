@@ -29,9 +29,7 @@ use super::{
     EndedProcess, Inspection, Leftovers, Process, ProcessControl, ProcessEnd, Program,
     ProgramStreams, SignalScope, Transport, TransportError,
 };
-use crate::launcher::{
-    ProbeResult, Request, STEP_DIRECTORY, STEP_EXECUTE, Setup, SpawnRequest,
-};
+use crate::launcher::{ProbeResult, Request, STEP_DIRECTORY, STEP_EXECUTE, Setup, SpawnRequest};
 use link::{Answer, Link};
 
 /// Size asked for an output pipe, in bytes: room for the command to run ahead while the
@@ -58,7 +56,10 @@ impl LocalTransport {
     pub fn start(launcher: &PathBuf, setup: Setup) -> Result<Self, TransportError> {
         let link = Link::start(launcher)?;
         link.tell(&Request::Setup(setup), &[])?;
-        Ok(Self { link, next_program: AtomicU64::new(1) })
+        Ok(Self {
+            link,
+            next_program: AtomicU64::new(1),
+        })
     }
 
     /// Tries, as a session's process, what a session must not be able to do.
@@ -67,7 +68,10 @@ impl LocalTransport {
     /// Where the launcher is gone.
     pub async fn probe(&self, file: PathBuf) -> Result<ProbeResult, TransportError> {
         let server = rustix::process::getpid().as_raw_nonzero().get();
-        let answer = self.link.ask(|call| Request::Probe { call, file, server }).await?;
+        let answer = self
+            .link
+            .ask(|call| Request::Probe { call, file, server })
+            .await?;
         match answer {
             Answer::Probed(result) => Ok(result),
             other => Err(other.unexpected()),
@@ -96,12 +100,24 @@ impl LocalTransport {
         });
         let end = self.link.expect_end(id);
         let [stdin, stdout, stderr] = &streams.childs;
-        let started =
-            self.link.spawn(id, &request, &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]).await?;
+        let started = self
+            .link
+            .spawn(
+                id,
+                &request,
+                &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+            )
+            .await?;
         if let Err((step, errno)) = started {
             return Err(launch_error(program, &step, errno));
         }
-        streams.into_process(LocalControl { link: Arc::clone(&self.link), id, end, terminal: None, stdin: -1 })
+        streams.into_process(LocalControl {
+            link: Arc::clone(&self.link),
+            id,
+            end,
+            terminal: None,
+            stdin: -1,
+        })
     }
 }
 
@@ -113,7 +129,11 @@ impl Transport for LocalTransport {
     fn close(&self, leftovers: Leftovers) -> BoxFuture<'_, Vec<EndedProcess>> {
         let grace = CLOSE_GRACE;
         self.link
-            .ask(move |call| Request::Close { call, leftovers, grace })
+            .ask(move |call| Request::Close {
+                call,
+                leftovers,
+                grace,
+            })
             .map(|answer| match answer {
                 Ok(Answer::Closed(ended)) => ended,
                 // The launcher ends everything when it goes, and it is gone.
@@ -137,7 +157,12 @@ fn launch_error(program: &Program, step: &str, errno: i32) -> TransportError {
         LaunchFailureKind::WorkingDirectory => format!("enter {}: {system}", program.cwd),
         _ => format!("{step}: {system}"),
     };
-    TransportError::Launch { program: program.program.clone(), kind, errno, message }
+    TransportError::Launch {
+        program: program.program.clone(),
+        kind,
+        errno,
+        message,
+    }
 }
 
 /// Both ends of a program's streams.
@@ -176,7 +201,10 @@ impl Streams {
     }
 
     fn into_process(self, mut control: LocalControl) -> Result<Process, TransportError> {
-        let registered = |source| TransportError::Io { action: "watch the program's streams", source };
+        let registered = |source| TransportError::Io {
+            action: "watch the program's streams",
+            source,
+        };
         control.stdin = self.stdin.as_raw_fd();
         let stdin = UnixStream::from_std(self.stdin.into()).map_err(registered)?;
         match self.output {
@@ -235,10 +263,22 @@ impl LocalControl {
             // Job control may have put another group in front: the terminal knows.
             return terminal::signal_foreground(terminal.as_fd(), signal)
                 .map(|()| 1)
-                .map_err(|source| TransportError::Io { action: "signal the terminal", source });
+                .map_err(|source| TransportError::Io {
+                    action: "signal the terminal",
+                    source,
+                });
         }
         let id = self.id;
-        match self.link.ask(|call| Request::Signal { call, id, scope, signal }).await? {
+        match self
+            .link
+            .ask(|call| Request::Signal {
+                call,
+                id,
+                scope,
+                signal,
+            })
+            .await?
+        {
             Answer::Signalled(processes) => Ok(processes),
             other => Err(other.unexpected()),
         }
@@ -247,9 +287,10 @@ impl LocalControl {
     async fn look(&self) -> Result<Inspection, TransportError> {
         let id = self.id;
         match self.link.ask(|call| Request::Inspect { call, id }).await? {
-            Answer::Inspected(inspection) => {
-                Ok(Inspection { unread_input: terminal::unread(self.stdin), ..inspection })
-            }
+            Answer::Inspected(inspection) => Ok(Inspection {
+                unread_input: terminal::unread(self.stdin),
+                ..inspection
+            }),
             other => Err(other.unexpected()),
         }
     }
@@ -260,7 +301,11 @@ impl ProcessControl for LocalControl {
         self.ended().boxed()
     }
 
-    fn signal(&self, scope: SignalScope, signal: i32) -> BoxFuture<'_, Result<usize, TransportError>> {
+    fn signal(
+        &self,
+        scope: SignalScope,
+        signal: i32,
+    ) -> BoxFuture<'_, Result<usize, TransportError>> {
         self.send_signal(scope, signal).boxed()
     }
 

@@ -20,7 +20,11 @@ async fn a_session_reads_neither_the_data_directory_nor_the_servers_memory() {
         "cat /proc/$PPID/environ".to_owned(),
     ] {
         let (outcome, stdout, _) = seen(&gate.run(&session, &script).await);
-        assert_ne!(outcome, execgate_core::outcome::Outcome::ExitCode(0), "{script}");
+        assert_ne!(
+            outcome,
+            execgate_core::outcome::Outcome::ExitCode(0),
+            "{script}"
+        );
         assert_eq!(stdout, "", "{script}");
     }
 }
@@ -28,8 +32,13 @@ async fn a_session_reads_neither_the_data_directory_nor_the_servers_memory() {
 #[tokio::test]
 async fn the_report_is_of_what_was_tried() {
     let gate = Gate::open().await;
-    let rows: Vec<_> =
-        gate.engine.isolation().controls.iter().map(|control| (control.name, control.level)).collect();
+    let rows: Vec<_> = gate
+        .engine
+        .isolation()
+        .controls
+        .iter()
+        .map(|control| (control.name, control.level))
+        .collect();
     let expected = ["data_dir", "server_memory", "signals", "privilege", "kill"]
         .map(|name| (name, ControlLevel::Enforced));
     assert_eq!(rows, expected);
@@ -40,7 +49,8 @@ async fn a_child_cannot_write_into_the_shells_input() {
     let gate = Gate::open().await;
     for shell in SHELLS {
         let session = gate.shell(shell).await;
-        let script = "for f in /proc/$$/fd/*; do (echo 'echo INJECTED >&8' >$f) 2>/dev/null; done; :";
+        let script =
+            "for f in /proc/$$/fd/*; do (echo 'echo INJECTED >&8' >$f) 2>/dev/null; done; :";
         gate.run(&session, script).await;
         let (_, stdout, _) = seen(&gate.run(&session, "echo next").await);
         assert_eq!(stdout, "next\n", "{shell}");
@@ -55,5 +65,8 @@ async fn the_environment_is_built_not_inherited() {
     let (_, stdout, _) = seen(&gate.run(&session, "env | cut -d= -f1 | sort").await);
     let names: Vec<&str> = stdout.lines().collect();
     assert!(!names.contains(&"CARGO_MANIFEST_DIR"), "{names:?}");
-    assert!(names.contains(&"PATH") && names.contains(&"HOME"), "{names:?}");
+    assert!(
+        names.contains(&"PATH") && names.contains(&"HOME"),
+        "{names:?}"
+    );
 }

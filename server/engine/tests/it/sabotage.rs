@@ -43,9 +43,15 @@ const SABOTAGE: &[(&str, Price)] = &[
     ("cat", Price::None),
     ("read x", Price::None),
     ("TMOUT=1", Price::Restart),
-    ("PROMPT_COMMAND='echo P'; PS1='$(echo S)'; PS0='$(echo Z)'; PS2=x; PS4=y", Price::None),
+    (
+        "PROMPT_COMMAND='echo P'; PS1='$(echo S)'; PS0='$(echo Z)'; PS2=x; PS4=y",
+        Price::None,
+    ),
     ("readonly PWD OLDPWD PS1 PS2 PS4 IFS", Price::None),
-    ("sh -c 'printf \"\\036xg:aaaaaaaaaaaaa:aaaaaaaaaaaaaaaaaaaaaaaaaa 0 /\\036\"'", Price::None),
+    (
+        "sh -c 'printf \"\\036xg:aaaaaaaaaaaaa:aaaaaaaaaaaaaaaaaaaaaaaaaa 0 /\\036\"'",
+        Price::None,
+    ),
     ("(sleep 0.3; echo later) &", Price::None),
     ("set -e; false", Price::Restart),
     ("set -e; false && true", Price::Restart),
@@ -90,15 +96,29 @@ async fn check(shell: &str) {
             // It never ran and the session says so; the next one must run.
             assert!(restarted(&second), "{shell}: {script}: {second:?}");
             let third = gate.run(&session, probe).await;
-            second = ExecResult { notices: second.notices, ..third };
+            second = ExecResult {
+                notices: second.notices,
+                ..third
+            };
         }
         let (outcome, stdout, stderr) = seen(&second);
         let said = restarted(&first) || restarted(&second);
-        let stderr = if script.contains("set -") { String::new() } else { stderr };
-        let stdout = stdout.replace("T\n", "").replace("E\n", "").replace("later\n", "");
+        let stderr = if script.contains("set -") {
+            String::new()
+        } else {
+            stderr
+        };
+        let stdout = stdout
+            .replace("T\n", "")
+            .replace("E\n", "")
+            .replace("later\n", "");
         let kept = if said { "" } else { "yes" };
         let context = format!("{shell}: {script}: {first:?} {second:?}");
-        assert_eq!((outcome, stdout, stderr), exited(7, &format!("alive {kept}\n"), ""), "{context}");
+        assert_eq!(
+            (outcome, stdout, stderr),
+            exited(7, &format!("alive {kept}\n"), ""),
+            "{context}"
+        );
         assert!(!said || *price == Price::Restart, "{context}");
         let ended = first.ending.as_ref().map(|ending| ending.outcome.clone());
         assert!(ended.is_some(), "{context}");
@@ -130,7 +150,11 @@ async fn the_shells_own_end_is_an_exact_outcome() {
         assert_eq!(seen(&exit), exited(3, "", ""), "{shell}");
         assert!(restarted(&exit), "{shell}");
         let killed = gate.run(&session, "kill -9 $$").await;
-        assert_eq!(seen(&killed).0, execgate_core::outcome::Outcome::Signal(9), "{shell}");
+        assert_eq!(
+            seen(&killed).0,
+            execgate_core::outcome::Outcome::Signal(9),
+            "{shell}"
+        );
         assert_eq!(session.snapshot().generation, 3, "{shell}");
         gate.close(&session).await;
     }

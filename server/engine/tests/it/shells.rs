@@ -14,12 +14,27 @@ async fn state_persists_between_commands() {
     let gate = Gate::open().await;
     for shell in SHELLS {
         let session = gate.shell(shell).await;
-        let first = gate.run(&session, "cd /tmp; export A=1; B=2; f(){ echo hi; }; alias x=f; set -f").await;
+        let first = gate
+            .run(
+                &session,
+                "cd /tmp; export A=1; B=2; f(){ echo hi; }; alias x=f; set -f",
+            )
+            .await;
         assert_eq!(seen(&first), exited(0, "", ""), "{shell}");
-        let second = gate.run(&session, "x; echo $A $B *; pwd; env | grep ^A=; false").await;
-        assert_eq!(seen(&second), exited(1, "hi\n1 2 *\n/tmp\nA=1\n", ""), "{shell}");
+        let second = gate
+            .run(&session, "x; echo $A $B *; pwd; env | grep ^A=; false")
+            .await;
+        assert_eq!(
+            seen(&second),
+            exited(1, "hi\n1 2 *\n/tmp\nA=1\n", ""),
+            "{shell}"
+        );
         let third = gate.run(&session, "echo $?").await;
-        assert_eq!(seen(&third), exited(0, "1\n", ""), "{shell}: $? is state too");
+        assert_eq!(
+            seen(&third),
+            exited(0, "1\n", ""),
+            "{shell}: $? is state too"
+        );
         assert_eq!(third.ending.unwrap().cwd.as_deref(), Some("/tmp"));
         gate.close(&session).await;
     }
@@ -66,7 +81,9 @@ async fn output_arrives_while_the_command_runs() {
 async fn a_hundred_megabytes_come_through_whole() {
     let gate = Gate::open().await;
     let session = gate.shell("bash").await;
-    let execution = gate.start(&session, command("yes | head -c 100000000")).await;
+    let execution = gate
+        .start(&session, command("yes | head -c 100000000"))
+        .await;
     let mut follower = execution.follow();
     let (mut hash, mut next) = (Sha256::new(), 0);
     let mut ending = None;
@@ -84,22 +101,41 @@ async fn a_hundred_megabytes_come_through_whole() {
     }
     let expected = Sha256::digest(b"y\n".repeat(50_000_000));
     let totals = &ending.unwrap().totals[0];
-    assert_eq!((next, totals.bytes, totals.lines), (100_000_000, 100_000_000, 50_000_000));
-    assert_eq!((hash.finalize(), totals.sha256), (expected, expected.into()));
+    assert_eq!(
+        (next, totals.bytes, totals.lines),
+        (100_000_000, 100_000_000, 50_000_000)
+    );
+    assert_eq!(
+        (hash.finalize(), totals.sha256),
+        (expected, expected.into())
+    );
 }
 
 #[tokio::test]
 async fn a_timeout_stops_the_command_and_keeps_the_shell() {
     let gate = Gate::open().await;
     for shell in SHELLS {
-        for script in ["sleep 30", "while :; do :; done", "trap '' INT; sleep 30", "trap '' INT TERM; sleep 30"] {
+        for script in [
+            "sleep 30",
+            "while :; do :; done",
+            "trap '' INT; sleep 30",
+            "trap '' INT TERM; sleep 30",
+        ] {
             let session = gate.shell(shell).await;
             gate.run(&session, "kept=yes").await;
-            let result =
-                gate.run_for(&session, &format!("echo partial; {script}"), Duration::from_millis(500)).await;
+            let result = gate
+                .run_for(
+                    &session,
+                    &format!("echo partial; {script}"),
+                    Duration::from_millis(500),
+                )
+                .await;
             let ending = result.ending.as_ref().unwrap();
             assert_eq!(ending.cause, Cause::Timeout, "{shell}: {script}");
-            assert!(matches!(ending.outcome, Outcome::Signal(_)), "{shell}: {script}: {ending:?}");
+            assert!(
+                matches!(ending.outcome, Outcome::Signal(_)),
+                "{shell}: {script}: {ending:?}"
+            );
             assert_eq!(&result.stdout.bytes[..], b"partial\n", "{shell}: {script}");
             let next = gate.run(&session, "echo $kept").await;
             assert_eq!(seen(&next), exited(0, "yes\n", ""), "{shell}: {script}");
@@ -113,7 +149,12 @@ async fn a_timeout_spares_background_jobs_of_earlier_commands() {
     let gate = Gate::open().await;
     let session = gate.shell("bash").await;
     gate.run(&session, "sleep 60 & job=$!; sleep 0.1").await;
-    gate.run_for(&session, "trap '' INT TERM; sleep 30", Duration::from_millis(300)).await;
+    gate.run_for(
+        &session,
+        "trap '' INT TERM; sleep 30",
+        Duration::from_millis(300),
+    )
+    .await;
     let next = gate.run(&session, "kill -0 $job && echo lives").await;
     assert_eq!(seen(&next), exited(0, "lives\n", ""));
 }
@@ -122,7 +163,11 @@ async fn a_timeout_spares_background_jobs_of_earlier_commands() {
 async fn the_shell_adds_nothing_of_its_own_to_stderr() {
     let gate = Gate::open().await;
     let session = gate.shell("bash").await;
-    for script in ["yes | head -c 2 >/dev/null", "sleep 0 & :", "(kill -9 $BASHPID); :"] {
+    for script in [
+        "yes | head -c 2 >/dev/null",
+        "sleep 0 & :",
+        "(kill -9 $BASHPID); :",
+    ] {
         let (_, _, stderr) = seen(&gate.run(&session, script).await);
         assert_eq!(stderr, "", "{script}");
     }
@@ -138,7 +183,10 @@ async fn cancelling_stops_the_command() {
     let ending = result.ending.unwrap();
     // SIGINT may come between fork and exec and be lost; then SIGTERM ends it.
     assert_eq!(ending.cause, Cause::Cancelled);
-    assert!(matches!(ending.outcome, Outcome::Signal(2 | 15)), "{ending:?}");
+    assert!(
+        matches!(ending.outcome, Outcome::Signal(2 | 15)),
+        "{ending:?}"
+    );
 }
 
 #[tokio::test]
@@ -148,8 +196,15 @@ async fn a_second_command_is_refused_or_waits() {
     let first = gate.start(&session, command("sleep 0.3; n=1")).await;
     let refused = gate.try_start(&session, command("true")).await.unwrap_err();
     assert!(matches!(&*refused, Error::SessionBusy { running, .. } if *running == first.id));
-    let queued = Command { queue_if_busy: true, ..command("echo $n") };
-    let result = gate.start(&session, queued).await.result(&session.settings.output_budget).await;
+    let queued = Command {
+        queue_if_busy: true,
+        ..command("echo $n")
+    };
+    let result = gate
+        .start(&session, queued)
+        .await
+        .result(&session.settings.output_budget)
+        .await;
     assert_eq!(seen(&result), exited(0, "1\n", ""));
 }
 
@@ -162,8 +217,16 @@ async fn variables_and_directory_of_one_command_do_not_stay() {
         let mut once = command("echo $V; env | grep ^V=; pwd");
         once.env.insert("V".into(), "it's new".into());
         once.cwd = Some("/usr".into());
-        let result = gate.start(&session, once).await.result(&session.settings.output_budget).await;
-        assert_eq!(seen(&result), exited(0, "it's new\nV=it's new\n/usr\n", ""), "{shell}");
+        let result = gate
+            .start(&session, once)
+            .await
+            .result(&session.settings.output_budget)
+            .await;
+        assert_eq!(
+            seen(&result),
+            exited(0, "it's new\nV=it's new\n/usr\n", ""),
+            "{shell}"
+        );
         let after = gate.run(&session, "echo $V; pwd").await;
         assert_eq!(seen(&after), exited(0, "old\n/\n", ""), "{shell}");
         gate.close(&session).await;
@@ -174,9 +237,19 @@ async fn variables_and_directory_of_one_command_do_not_stay() {
 async fn a_directory_that_is_not_there_is_a_launch_failure() {
     let gate = Gate::open().await;
     let session = gate.shell("dash").await;
-    let nowhere = Command { cwd: Some("/no/such".into()), ..command("echo ran") };
-    let result = gate.start(&session, nowhere).await.result(&session.settings.output_budget).await;
-    let failure = Outcome::LaunchFailure { kind: LaunchFailureKind::WorkingDirectory, errno: 0 };
+    let nowhere = Command {
+        cwd: Some("/no/such".into()),
+        ..command("echo ran")
+    };
+    let result = gate
+        .start(&session, nowhere)
+        .await
+        .result(&session.settings.output_budget)
+        .await;
+    let failure = Outcome::LaunchFailure {
+        kind: LaunchFailureKind::WorkingDirectory,
+        errno: 0,
+    };
     assert_eq!(seen(&result), (failure, String::new(), String::new()));
 }
 
@@ -184,8 +257,10 @@ async fn a_directory_that_is_not_there_is_a_launch_failure() {
 async fn late_output_of_a_background_job_is_not_the_next_commands() {
     let gate = Gate::open().await;
     let session = gate.shell("bash").await;
-    gate.run(&session, "mkfifo /tmp/eg.$$; (cat /tmp/eg.$$; echo late) &").await;
-    gate.run(&session, "echo go >/tmp/eg.$$; rm /tmp/eg.$$; sleep 0").await;
+    gate.run(&session, "mkfifo /tmp/eg.$$; (cat /tmp/eg.$$; echo late) &")
+        .await;
+    gate.run(&session, "echo go >/tmp/eg.$$; rm /tmp/eg.$$; sleep 0")
+        .await;
     // The job's words come at some time between the commands, or in one of them.
     gate.run(&session, "wait").await;
     let result = gate.run(&session, "echo mine").await;
@@ -198,7 +273,9 @@ async fn a_long_command_runs() {
     for shell in SHELLS {
         let session = gate.shell(shell).await;
         let text = "x".repeat(200_000);
-        let result = gate.run(&session, &format!("printf %s '{text}' | wc -c")).await;
+        let result = gate
+            .run(&session, &format!("printf %s '{text}' | wc -c"))
+            .await;
         assert_eq!(seen(&result).1.trim(), "200000", "{shell}");
         gate.close(&session).await;
     }

@@ -46,7 +46,11 @@ impl Gate {
         let audit = data.path().join("audit");
         let store: Arc<dyn AuditStore> =
             Arc::new(SegmentLog::open(&audit, SegmentLogOptions::default(), Micros(1)).unwrap());
-        let user = LocalUser { name: "nobody".into(), uid: 65_534, gid: 65_534 };
+        let user = LocalUser {
+            name: "nobody".into(),
+            uid: 65_534,
+            gid: 65_534,
+        };
         let settings = EngineSettings {
             local: LocalSettings {
                 launcher: PathBuf::from(env!("CARGO_BIN_EXE_execgate-launcher")),
@@ -62,15 +66,26 @@ impl Gate {
             max_command_bytes: 1024 * 1024,
         };
         let engine = Engine::start(settings, store, token).await.unwrap();
-        Self { engine: Arc::new(engine), data, principal: Principal::new("test") }
+        Self {
+            engine: Arc::new(engine),
+            data,
+            principal: Principal::new("test"),
+        }
     }
 
     pub(crate) async fn session(&self, settings: SessionSettings) -> Arc<Session> {
-        self.engine.create_session(&self.principal, None, settings).await.unwrap()
+        self.engine
+            .create_session(&self.principal, None, settings)
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn shell(&self, shell: &str) -> Arc<Session> {
-        self.session(SessionSettings { shell: Some(shell.into()), ..defaults() }).await
+        self.session(SessionSettings {
+            shell: Some(shell.into()),
+            ..defaults()
+        })
+        .await
     }
 
     pub(crate) async fn start(&self, session: &Session, command: Command) -> Arc<Execution> {
@@ -82,7 +97,10 @@ impl Gate {
         session: &Session,
         command: Command,
     ) -> Result<Arc<Execution>, Arc<Error>> {
-        let accepted = self.engine.exec(&self.principal, &session.id, None, command).await?;
+        let accepted = self
+            .engine
+            .exec(&self.principal, &session.id, None, command)
+            .await?;
         Ok(accepted.execution)
     }
 
@@ -91,8 +109,16 @@ impl Gate {
         self.run_for(session, script, Duration::from_secs(60)).await
     }
 
-    pub(crate) async fn run_for(&self, session: &Session, script: &str, limit: Duration) -> ExecResult {
-        let command = Command { timeout: Some(limit), ..command(script) };
+    pub(crate) async fn run_for(
+        &self,
+        session: &Session,
+        script: &str,
+        limit: Duration,
+    ) -> ExecResult {
+        let command = Command {
+            timeout: Some(limit),
+            ..command(script)
+        };
         let execution = self.start(session, command).await;
         let budget = OutputBudget::default();
         tokio::time::timeout(Duration::from_secs(30), execution.result(&budget))
@@ -101,7 +127,10 @@ impl Gate {
     }
 
     pub(crate) async fn close(&self, session: &Session) {
-        self.engine.close_session(&self.principal, &session.id).await.unwrap();
+        self.engine
+            .close_session(&self.principal, &session.id)
+            .await
+            .unwrap();
     }
 }
 
@@ -137,7 +166,11 @@ pub(crate) fn command(script: &str) -> Command {
 pub(crate) fn seen(result: &ExecResult) -> (Outcome, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let outcome = result.ending.as_ref().unwrap().outcome.clone();
-    (outcome, text(&result.stdout.bytes), text(&result.stderr.bytes))
+    (
+        outcome,
+        text(&result.stdout.bytes),
+        text(&result.stderr.bytes),
+    )
 }
 
 pub(crate) fn exited(code: i32, stdout: &str, stderr: &str) -> (Outcome, String, String) {
@@ -145,5 +178,8 @@ pub(crate) fn exited(code: i32, stdout: &str, stderr: &str) -> (Outcome, String,
 }
 
 pub(crate) fn restarted(result: &ExecResult) -> bool {
-    result.notices.iter().any(|notice| matches!(notice, Notice::ShellRestarted { .. }))
+    result
+        .notices
+        .iter()
+        .any(|notice| matches!(notice, Notice::ShellRestarted { .. }))
 }

@@ -13,11 +13,19 @@ async fn a_terminal_session_has_a_terminal_of_its_size() {
         let session = gate
             .session(SessionSettings {
                 shell: Some(shell.into()),
-                terminal: Some(WindowSize { rows: 30, columns: 100 }),
+                terminal: Some(WindowSize {
+                    rows: 30,
+                    columns: 100,
+                }),
                 ..defaults()
             })
             .await;
-        let result = gate.run(&session, "stty size; test -t 0 && test -t 1 && test -t 2 && echo tty").await;
+        let result = gate
+            .run(
+                &session,
+                "stty size; test -t 0 && test -t 1 && test -t 2 && echo tty",
+            )
+            .await;
         assert_eq!(seen(&result).1, "30 100\r\ntty\r\n", "{shell}");
         assert_eq!(result.ending.unwrap().totals[0].channel, Channel::Terminal);
         let second = gate.run(&session, "echo two >&2").await;

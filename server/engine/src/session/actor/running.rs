@@ -11,13 +11,13 @@ use execgate_core::pipeline::CommandEnd;
 use tokio::time::Instant;
 use tracing::Span;
 
+use super::{SIGKILL, SIGTERM};
 use crate::error::Error;
 use crate::execution::{Command, EventKind, Execution, Notice};
 use crate::random;
 use crate::session::Shell;
 use crate::session::ladder::{Ladder, Rung};
 use crate::session::watchdog::Watchdog;
-use super::{SIGKILL, SIGTERM};
 use crate::transport::ProcessEnd;
 
 /// A command on its way.
@@ -134,14 +134,21 @@ impl Running {
     pub(super) fn ending(&self, end: &CommandEnd, totals: Vec<ChannelTotals>) -> Ending {
         let cause = self.stopping.unwrap_or(Cause::Exited);
         let outcome = match end.status {
-            None => Outcome::LaunchFailure { kind: LaunchFailureKind::WorkingDirectory, errno: 0 },
+            None => Outcome::LaunchFailure {
+                kind: LaunchFailureKind::WorkingDirectory,
+                errno: 0,
+            },
             // 128 + n after we sent n: no guess.
             Some(code) if self.signals.contains(&(code - SHELL_SIGNAL_BASE)) => {
                 Outcome::Signal(code - SHELL_SIGNAL_BASE)
             }
             Some(code) => Outcome::ExitCode(code),
         };
-        self.ending_by((outcome, ObservedBy::Shell, cause), Some(end.cwd.clone()), totals)
+        self.ending_by(
+            (outcome, ObservedBy::Shell, cause),
+            Some(end.cwd.clone()),
+            totals,
+        )
     }
 
     /// The end of a command whose shell has ended with it.
@@ -151,11 +158,14 @@ impl Running {
         cwd: String,
         totals: Vec<ChannelTotals>,
     ) -> Ending {
-        let lost = |reason: &str| Outcome::Lost { reason: reason.to_owned() };
+        let lost = |reason: &str| Outcome::Lost {
+            reason: reason.to_owned(),
+        };
         let (outcome, observed_by) = match end {
-            _ if self.broken => {
-                (lost("the shell took all its input and never answered"), ObservedBy::Nobody)
-            }
+            _ if self.broken => (
+                lost("the shell took all its input and never answered"),
+                ObservedBy::Nobody,
+            ),
             ProcessEnd::Code(code) => (Outcome::ExitCode(code), ObservedBy::Kernel),
             ProcessEnd::Signal(signal) => (Outcome::Signal(signal), ObservedBy::Kernel),
             ProcessEnd::Unknown => (lost("the shell went out of sight"), ObservedBy::Nobody),
@@ -175,12 +185,20 @@ impl Running {
         cwd: Option<String>,
         totals: Vec<ChannelTotals>,
     ) -> Ending {
-        Ending { outcome, observed_by, cause, wall_time: self.started.elapsed(), cwd, totals }
+        Ending {
+            outcome,
+            observed_by,
+            cause,
+            wall_time: self.started.elapsed(),
+            cwd,
+            totals,
+        }
     }
 
     /// Puts the end on the command's span.
     pub(super) fn close_span(&self, ending: &Ending) {
-        self.span.record("execution.cause", tracing::field::debug(&ending.cause));
+        self.span
+            .record("execution.cause", tracing::field::debug(&ending.cause));
         match &ending.outcome {
             Outcome::ExitCode(code) => self.span.record("process.exit.code", *code),
             Outcome::Signal(signal) => self.span.record("process.exit.signal", *signal),

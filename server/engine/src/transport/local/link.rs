@@ -13,9 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 use tokio::sync::{oneshot, watch};
 
-use crate::launcher::{
-    ARGUMENT, Event, MAX_MESSAGE_BYTES, ProbeResult, Request, receive, send,
-};
+use crate::launcher::{ARGUMENT, Event, MAX_MESSAGE_BYTES, ProbeResult, Request, receive, send};
 use crate::transport::{EndedProcess, Inspection, ProcessEnd, SignalScope, TransportError};
 
 /// Signal number of SIGKILL.
@@ -65,13 +63,19 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn start(launcher: &PathBuf) -> Result<Arc<Self>, TransportError> {
-        Self::try_start(launcher)
-            .map_err(|source| TransportError::Io { action: "start the launcher", source })
+        Self::try_start(launcher).map_err(|source| TransportError::Io {
+            action: "start the launcher",
+            source,
+        })
     }
 
     fn try_start(launcher: &PathBuf) -> io::Result<Arc<Self>> {
-        let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (ours, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
         rustix::io::ioctl_fionbio(&ours, true)?;
         let child = Command::new(launcher)
             .arg(ARGUMENT)
@@ -85,7 +89,12 @@ impl Link {
         let waiting = Arc::new(Mutex::new(Waiting::default()));
         // Ends when the launcher does, which ends when the last `Link` shuts the socket.
         tokio::spawn(dispatch(Arc::clone(&socket), Arc::clone(&waiting)));
-        Ok(Arc::new(Self { socket, waiting, next_call: AtomicU64::new(1), child }))
+        Ok(Arc::new(Self {
+            socket,
+            waiting,
+            next_call: AtomicU64::new(1),
+            child,
+        }))
     }
 
     pub(super) fn launcher_pid(&self) -> Option<i32> {
@@ -93,15 +102,23 @@ impl Link {
     }
 
     /// Sends a request that has no answer.
-    pub(super) fn tell(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(), TransportError> {
+    pub(super) fn tell(
+        &self,
+        request: &Request,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(), TransportError> {
         // Requests are few and small beside the socket's buffer: a full one means that
         // the launcher no longer reads.
-        send(self.socket.as_fd(), request, fds)
-            .map_err(|error| TransportError::Unreachable { reason: format!("launcher: {error}") })
+        send(self.socket.as_fd(), request, fds).map_err(|error| TransportError::Unreachable {
+            reason: format!("launcher: {error}"),
+        })
     }
 
     /// Sends a request and waits for its answer.
-    pub(super) async fn ask(&self, request: impl FnOnce(u64) -> Request) -> Result<Answer, TransportError> {
+    pub(super) async fn ask(
+        &self,
+        request: impl FnOnce(u64) -> Request,
+    ) -> Result<Answer, TransportError> {
         let call = self.next_call.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         self.register(|waiting| waiting.calls.insert(call, sender).map(drop));
@@ -134,7 +151,12 @@ impl Link {
         let call = self.next_call.fetch_add(1, Ordering::Relaxed);
         // Where the launcher is gone, so is the program.
         let _ = self.tell(
-            &Request::Signal { call, id, scope: SignalScope::Program, signal: SIGKILL },
+            &Request::Signal {
+                call,
+                id,
+                scope: SignalScope::Program,
+                signal: SIGKILL,
+            },
             &[],
         );
     }
@@ -156,36 +178,52 @@ impl Drop for Link {
 }
 
 fn gone() -> TransportError {
-    TransportError::Unreachable { reason: "the launcher is gone".to_owned() }
+    TransportError::Unreachable {
+        reason: "the launcher is gone".to_owned(),
+    }
 }
 
 /// Reads what the launcher says until it ends.
 async fn dispatch(socket: Arc<AsyncFd<OwnedFd>>, waiting: Arc<Mutex<Waiting>>) {
     let mut buffer = vec![0; MAX_MESSAGE_BYTES];
     loop {
-        let Ok(mut ready) = socket.readable().await else { break };
+        let Ok(mut ready) = socket.readable().await else {
+            break;
+        };
         match ready.try_io(|socket| receive::<Event>(socket.as_fd(), &mut buffer)) {
             Err(_would_block) => {}
             Ok(Ok(Some((event, _)))) => {
-                deliver(&mut waiting.lock().unwrap_or_else(PoisonError::into_inner), event);
+                deliver(
+                    &mut waiting.lock().unwrap_or_else(PoisonError::into_inner),
+                    event,
+                );
             }
             Ok(Ok(None) | Err(_)) => break,
         }
     }
     // Dropping the senders wakes everyone with "gone".
     let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-    *waiting = Waiting { closed: true, ..Waiting::default() };
+    *waiting = Waiting {
+        closed: true,
+        ..Waiting::default()
+    };
 }
 
 fn deliver(waiting: &mut Waiting, event: Event) {
     let (call, answer) = match event {
         Event::Spawned { id } => {
-            let _ = waiting.starts.remove(&id).map(|started| started.send(Ok(())));
+            let _ = waiting
+                .starts
+                .remove(&id)
+                .map(|started| started.send(Ok(())));
             return;
         }
         Event::SpawnFailed { id, step, errno } => {
             waiting.ends.remove(&id);
-            let _ = waiting.starts.remove(&id).map(|started| started.send(Err((step, errno))));
+            let _ = waiting
+                .starts
+                .remove(&id)
+                .map(|started| started.send(Err((step, errno))));
             return;
         }
         Event::Ended { id, end } => {
@@ -198,5 +236,8 @@ fn deliver(waiting: &mut Waiting, event: Event) {
         Event::Closed { call, ended } => (call, Answer::Closed(ended)),
         Event::Refused { call, errno } => (call, Answer::Refused(errno)),
     };
-    let _ = waiting.calls.remove(&call).map(|caller| caller.send(answer));
+    let _ = waiting
+        .calls
+        .remove(&call)
+        .map(|caller| caller.send(answer));
 }

@@ -21,8 +21,11 @@ pub(super) fn open(size: WindowSize) -> io::Result<(OwnedFd, OwnedFd)> {
     grantpt(&master)?;
     unlockpt(&master)?;
     let name = ptsname(&master, Vec::new())?;
-    let slave =
-        open_file(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+    let slave = open_file(
+        name,
+        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     resize(master.as_fd(), size)?;
     rustix::io::ioctl_fionbio(&master, true)?;
     Ok((master, slave))
@@ -30,7 +33,12 @@ pub(super) fn open(size: WindowSize) -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Gives the terminal another size; the foreground group gets SIGWINCH.
 pub(super) fn resize(master: BorrowedFd<'_>, size: WindowSize) -> io::Result<()> {
-    let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = Winsize {
+        ws_row: size.rows,
+        ws_col: size.columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     tcsetwinsize(master, size)?;
     Ok(())
 }
@@ -39,7 +47,11 @@ pub(super) fn resize(master: BorrowedFd<'_>, size: WindowSize) -> io::Result<()>
 pub(super) fn signal_foreground(master: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     // SAFETY: TIOCSIG takes the signal's number as its argument, not a pointer.
     let done = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSIG, signal) };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Bytes written to a socket pair that the other side has not read.
@@ -47,7 +59,11 @@ pub(super) fn unread(socket: i32) -> Option<usize> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: TIOCOUTQ writes one int; a closed descriptor is answered with an error.
     let done = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut bytes) };
-    if done == 0 { usize::try_from(bytes).ok() } else { None }
+    if done == 0 {
+        usize::try_from(bytes).ok()
+    } else {
+        None
+    }
 }
 
 /// Reads what is written to a terminal.
@@ -59,7 +75,9 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(master: Arc<OwnedFd>) -> io::Result<Self> {
         // SAFETY: the descriptor is owned, and stays open and the same while it is watched.
-        Ok(Self { master: unsafe { AsyncFd::register(master) }? })
+        Ok(Self {
+            master: unsafe { AsyncFd::register(master) }?,
+        })
     }
 }
 
