@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Optional
 
 from .errors import ConfigurationError
 
@@ -34,7 +33,7 @@ class Address:
     """Whether what is sent there stays on this machine."""
 
 
-def find_address(given: Optional[str], environment: Mapping[str, str]) -> Address:
+def find_address(given: str | None, environment: Mapping[str, str]) -> Address:
     """The address to use: the given one, else the environment's, else the default."""
     if given is not None:
         return parse_address(given)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Union
-
 from ._address import Address
 
 #: Largest answer, in bytes: Run may return 16 MiB of each of three channels.
@@ -26,9 +24,9 @@ MAX_RECONNECT_BACKOFF_MS = 5_000
 CALL_TIMEOUT_SECONDS = 60.0
 
 
-def channel_options(address: Address) -> list[tuple[str, Union[int, str]]]:
+def channel_options(address: Address) -> list[tuple[str, int | str]]:
     """Options for a channel to `address`."""
-    options: list[tuple[str, Union[int, str]]] = [
+    options: list[tuple[str, int | str]] = [
         ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
         ("grpc.max_send_message_length", MAX_SEND_BYTES),
         ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),

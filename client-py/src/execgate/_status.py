@@ -7,7 +7,7 @@ can share it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Optional, Union
+from typing import Union
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -53,7 +53,7 @@ _BY_REASON: dict[str, type[errors.ExecgateError]] = {
 def from_status(
     code: grpc.StatusCode,
     text: str,
-    metadata: Optional[_Metadata],
+    metadata: _Metadata | None,
     *,
     address: str,
     execution_id: str = "",
@@ -83,7 +83,7 @@ def from_status(
 
 def _broken_connection(
     code: grpc.StatusCode, text: str, address: str, execution_id: str
-) -> Optional[errors.Unavailable]:
+) -> errors.Unavailable | None:
     """A status that gRPC made on this side, because the connection failed."""
     # gRPC has no sign for "made here" but its words.
     if code is grpc.StatusCode.UNAVAILABLE and (
@@ -98,9 +98,7 @@ def _broken_connection(
     return None
 
 
-def disconnected(
-    address: str, execution_id: str, text: str, code: str = ""
-) -> errors.Disconnected:
+def disconnected(address: str, execution_id: str, text: str, code: str = "") -> errors.Disconnected:
     """The one error for a connection that broke while something was going on."""
     what = f" while execution {execution_id} was followed" if execution_id else ""
     return errors.Disconnected(
@@ -113,11 +111,11 @@ def disconnected(
 class _Details:
     """What a status carries beyond its code and text."""
 
-    def __init__(self, metadata: Optional[_Metadata]) -> None:
+    def __init__(self, metadata: _Metadata | None) -> None:
         self.found = False
         self.reason = ""
         self.metadata: dict[str, str] = {}
-        self.retry_after: Optional[float] = None
+        self.retry_after: float | None = None
         self.field_violations: list[errors.FieldViolation] = []
         for key, value in metadata or ():
             if key == _DETAILS_KEY and isinstance(value, bytes):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta, timezone
-from typing import Optional, Union
+from typing import Union
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -18,7 +18,7 @@ MAX_DURATION_SECONDS = 315_576_000_000
 _NANOS = 1_000_000_000
 
 
-def to_duration(value: Optional[Seconds]) -> Optional[Duration]:
+def to_duration(value: Seconds | None) -> Duration | None:
     """A duration for the wire; whether it makes sense is the server's to say."""
     if value is None:
         return None

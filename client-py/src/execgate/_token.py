@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Optional
 
 from ._address import Address
 from .errors import ConfigurationError
@@ -41,9 +40,7 @@ class Token:
         return "Token(<secret>)"
 
 
-def find_token(
-    given: Optional[str], address: Address, environment: Mapping[str, str]
-) -> Optional[Token]:
+def find_token(given: str | None, address: Address, environment: Mapping[str, str]) -> Token | None:
     """The token to use: the given one, the environment's, or the local server's.
 
     A Unix socket knows its peer and needs none, so there no file is looked for. A
@@ -66,7 +63,7 @@ def find_token(
         ) from error
 
 
-def _data_dir(environment: Mapping[str, str]) -> Optional[Path]:
+def _data_dir(environment: Mapping[str, str]) -> Path | None:
     given = environment.get(DATA_DIR_VARIABLE)
     if given:
         return Path(given)

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .result import Result
@@ -67,7 +67,7 @@ class ExecgateError(Exception):
     """Why, for programs: a reason of `errors.proto`, e.g. `SESSION_BUSY`. Empty: none."""
     metadata: Mapping[str, str]
     """Further facts; `errors.proto` says which reason has which."""
-    retry_after: Optional[float]
+    retry_after: float | None
     """Seconds after which a retry makes sense. None: a plain retry will fail again."""
     field_violations: Sequence[FieldViolation]
     """The fields that were wrong."""
@@ -78,8 +78,8 @@ class ExecgateError(Exception):
         *,
         code: str = "",
         reason: str = "",
-        metadata: Optional[Mapping[str, str]] = None,
-        retry_after: Optional[float] = None,
+        metadata: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
         field_violations: Sequence[FieldViolation] = (),
     ) -> None:
         super().__init__(message)
@@ -113,10 +113,10 @@ class ClientClosed(ExecgateError):
 class CommandFailed(ExecgateError):
     """A command failed, and `Result.check()` was asked."""
 
-    result: Optional[Result]
+    result: Result | None
     """What it wrote and how it ended."""
 
-    def __init__(self, message: str, result: Optional[Result] = None) -> None:
+    def __init__(self, message: str, result: Result | None = None) -> None:
         super().__init__(message)
         self.result = result
 
@@ -152,7 +152,7 @@ class PolicyDenied(PermissionDenied):
         return self.metadata.get("excerpt", "")
 
     @property
-    def span(self) -> Optional[tuple[int, int]]:
+    def span(self) -> tuple[int, int] | None:
         """Where in the command's bytes that part begins and ends. None: all of it."""
         start, dash, end = self.metadata.get("span", "").partition("-")
         return (int(start), int(end)) if dash and start.isdigit() and end.isdigit() else None

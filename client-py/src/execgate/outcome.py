@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Optional, Union
+from typing import Union
 
 from ._time import from_duration, from_timestamp
 from .enums import (
@@ -42,7 +42,7 @@ class Exited:
 
     code: int
     """The code, 0 to 255."""
-    possible_signal: Optional[Signal] = None
+    possible_signal: Signal | None = None
     """For a script and a code of 128+n: the signal that may have ended its last command."""
 
 
@@ -58,7 +58,7 @@ class LaunchFailed:
     """It never ran."""
 
     failure: LaunchFailure
-    errno: Optional[int]
+    errno: int | None
     """The target's error number, if it reported one."""
     detail: str
 
@@ -77,11 +77,11 @@ Outcome = Union[Exited, Signaled, LaunchFailed, Lost]
 class Usage:
     """What a command used. Fields that could not be measured are None."""
 
-    user_cpu: Optional[float] = None
+    user_cpu: float | None = None
     """CPU time in user mode, in seconds."""
-    system_cpu: Optional[float] = None
+    system_cpu: float | None = None
     """CPU time in the kernel, in seconds."""
-    max_resident_bytes: Optional[int] = None
+    max_resident_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ class Ending:
     """Why. TIMEOUT stands here also when the outcome looks like an exit."""
     observed_by: ObservedBy
     """Who vouches for the outcome."""
-    start_time: Optional[datetime]
+    start_time: datetime | None
     """None: it never started."""
-    end_time: Optional[datetime]
+    end_time: datetime | None
     duration: float
     """Seconds between the two, by a clock that nobody sets."""
     cwd: str
@@ -121,7 +121,7 @@ class Ending:
     channels: tuple[ChannelTotals, ...] = ()
 
     @property
-    def exit_code(self) -> Optional[int]:
+    def exit_code(self) -> int | None:
         """The exit code; 128+n for signal n. None: lost, or it never ran."""
         if isinstance(self.outcome, Exited):
             return self.outcome.code
@@ -130,7 +130,7 @@ class Ending:
         return None
 
     @property
-    def signal(self) -> Optional[Signal]:
+    def signal(self) -> Signal | None:
         """The signal that ended it for certain. None: none did."""
         return self.outcome.signal if isinstance(self.outcome, Signaled) else None
 

@@ -1,0 +1,202 @@
+"""The client: a connection to one server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ._address import find_address
+from ._connection import Connection
+from ._requests import SessionOptions, create_session_request
+from ._time import Seconds
+from ._token import find_token
+from .enums import SESSION_STATE, SessionState
+from .info import (
+    Capabilities,
+    SessionInfo,
+    read_capabilities,
+    read_session,
+)
+from .session import Session
+from .v1 import audit_pb2, audit_record_pb2, capabilities_pb2, session_pb2
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .options import MoreSessionOptions
+
+
+class Client:
+    r"""A connection to one server. Threads may share it.
+
+    Opens at the first call and needs no `with`, but is closed by one.
+
+    >>> with Client(address, token=token) as c, c.session() as s:
+    ...     r = s.run("echo $((6 * 7))", timeout=60)
+    >>> r.stdout, r.exit_code
+    ('42\n', 0)
+
+    Args:
+        address: `HOST:PORT` or `unix:/PATH`. Default: `$EXECGATE_ADDR`, else
+            `127.0.0.1:7443`.
+        token: The bearer token. Default: `$EXECGATE_TOKEN`, else for a server on this
+            machine the file `token` in `$EXECGATE_DATA_DIR`, else in
+            `$XDG_STATE_HOME/execgate` or `~/.local/state/execgate`. A Unix socket needs
+            none.
+
+    Raises:
+        ConfigurationError: The address or the token cannot be used.
+    """
+
+    def __init__(self, address: str | None = None, token: str | None = None) -> None:
+        found = find_address(address, os.environ)
+        self._connection = Connection(found, find_token(token, found, os.environ))
+
+    @property
+    def address(self) -> str:
+        """Where the server is."""
+        return self._connection.address
+
+    def __repr__(self) -> str:
+        return f"<execgate.Client {self.address}>"
+
+    def session(
+        self,
+        *,
+        shell: str = "",
+        cwd: str = "",
+        env: Mapping[str, str] | None = None,
+        terminal: bool | tuple[int, int] = False,
+        labels: Mapping[str, str] | None = None,
+        timeout: Seconds | None = None,
+        idle_ttl: Seconds | None = None,
+        session_id: str = "",
+        deny: Iterable[str] = (),
+        allow: Iterable[str] = (),
+        **more: Unpack[MoreSessionOptions],
+    ) -> Session:
+        r"""Opens a session and returns when its shell is ready.
+
+        >>> with c.session(cwd="/tmp", env={"CI": "1"}) as s:
+        ...     s.run("pwd; echo $CI").stdout
+        '/tmp\n1\n'
+
+        Args:
+            shell: A path, or one of `bash`, `dash`, `ash`, `sh`. Default: the best there is.
+            cwd: Where it begins.
+            env: Variables added to its environment.
+            terminal: True or `(rows, columns)` puts the shell on a terminal: stdout and
+                stderr become one `terminal` channel.
+            labels: Labels to find it by.
+            timeout: Time limit of commands that name none. Default: 30 minutes.
+            idle_ttl: Idle time after which it is closed. Default: 30 minutes.
+            session_id: An id of the caller's own, 1 to 64 of `[a-z0-9_-]`: a retry with
+                the same id finds the session that exists.
+            deny: Programs that may not run, by bare name.
+            allow: If not empty, the only programs that may run, by bare name.
+            more: See `MoreSessionOptions`.
+        """
+        options = SessionOptions(
+            shell=shell,
+            cwd=cwd,
+            env=env,
+            terminal=terminal,
+            labels=labels,
+            timeout=timeout,
+            idle_ttl=idle_ttl,
+            session_id=session_id,
+            deny=deny,
+            allow=allow,
+            **more,
+        )
+        response = self._connection.call(
+            self._connection.sessions.CreateSession, create_session_request(options)
+        )
+        return Session(self._connection, read_session(response.session))
+
+    def get_session(self, session_id: str) -> Session:
+        """Finds a session that was opened before, here or elsewhere."""
+        request = session_pb2.GetSessionRequest(session_id=session_id)
+        response = self._connection.call(self._connection.sessions.GetSession, request)
+        return Session(self._connection, read_session(response.session))
+
+    def sessions(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        states: Iterable[SessionState] = (),
+    ) -> Iterator[SessionInfo]:
+        """The caller's sessions, newest first.
+
+        Args:
+            labels: Only those that carry all of these.
+            states: Only those in one of these states. Default: any.
+        """
+        request = session_pb2.ListSessionsRequest(
+            labels=labels, states=[SESSION_STATE.write(state) for state in states]
+        )
+        while True:
+            page = self._connection.call(self._connection.sessions.ListSessions, request)
+            yield from map(read_session, page.sessions)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def audit_records(
+        self,
+        *,
+        session_id: str = "",
+        execution_id: str = "",
+        newest_first: bool = False,
+    ) -> Iterator[audit_record_pb2.AuditRecord]:
+        """The audit log as far as the caller may read it, in order.
+
+        Args:
+            session_id: Only records of this session. Default: of any.
+            execution_id: Only records of this execution. Default: of any.
+            newest_first: The other way round.
+        """
+        request = audit_pb2.ListAuditRecordsRequest(
+            filter=audit_pb2.AuditFilter(
+                session_ids=[session_id] if session_id else [], execution_id=execution_id
+            ),
+            newest_first=newest_first,
+        )
+        while True:
+            page = self._connection.call(self._connection.audit.ListAuditRecords, request)
+            yield from page.records
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def capabilities(self) -> Capabilities:
+        """What the server can do, and where its limits are."""
+        request = capabilities_pb2.GetCapabilitiesRequest()
+        return read_capabilities(
+            self._connection.call(self._connection.sessions.GetCapabilities, request)
+        )
+
+    def wait_ready(self, timeout: float = 10.0) -> None:
+        """Waits until the server answers, e.g. while it starts.
+
+        Raises:
+            ConnectFailed: It does not within `timeout` seconds.
+        """
+        self._connection.wait_ready(timeout)
+
+    def close(self) -> None:
+        """Ends the connection and all calls on it. Sessions and commands live on."""
+        self._connection.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
