@@ -6,7 +6,7 @@
 //! A command is two lines:
 //!
 //! ```text
-//! \command eval 'the text' </dev/null >&8 2>&9 8>&- 9>&-
+//! sg_NONCE "$?" TOKEN;\command eval 'the text' </dev/null >&8 2>&9 8>&- 9>&-
 //! eg_NONCE "$?" TOKEN
 //! ```
 //!
@@ -23,11 +23,15 @@
 //! what came before the marker is the command's, complete, on each. The function hands
 //! the command's status on, so that `$?` persists. Nothing here forks.
 //!
-//! The marker, on stdout and on stderr:
+//! The end marker, on stdout and on stderr:
 //!
 //! ```text
 //! RS xg:NONCE:TOKEN SP status SP cwd RS TOKEN RS        RS xg:NONCE:TOKEN RS
 //! ```
+//!
+//! The first word of the line, `sg_NONCE`, prints `RS xg:NONCE:TOKEN > RS` on stdout:
+//! output before it is a background job's, and a shell that ends without having printed
+//! it never ran the command, whatever its exit code.
 //!
 //! A hostile command can break this (redefine `command`, disable `eval`); then no marker
 //! comes, and the session reports a broken shell. It cannot forge the end of another
@@ -37,6 +41,9 @@ use std::fmt::Write as _;
 
 /// Separates the parts of a marker: ASCII record separator.
 pub const RECORD_SEPARATOR: u8 = 0x1e;
+
+/// Stands after the token in the marker of a command's start.
+pub const START_SIGN: u8 = b'>';
 
 /// Longest script, in bytes, that goes to bash as a here-string: up to PIPE_BUF bash makes
 /// a pipe of it, beyond it may need a temporary file, which is not always to be had.
@@ -171,6 +178,8 @@ impl Framing {
              {job_control}\
              eg_{nonce}() {{ case $1 in 127) \\command . /dev/null || return;; esac; \\command eval '\\command printf \"\\036xg:{nonce}:%s %s %s\\036%s\\036\" \
              \"$2\" \"$1\" \"${{PWD-}}\" \"$2\" >&8{both}'; case $- in *e*) return 0;; esac; return \"$1\"; }}\n\
+             sg_{nonce}() {{ \\command printf '\\036xg:{nonce}:%s>\\036' \"$2\" >&8; \
+             case $- in *e*) return 0;; esac; return \"$1\"; }}\n\
              case \"${{BASH_VERSION-}}\" in 5.[1-9]*|[6-9].*) eg_{nonce} {STATUS_CAN_SOURCE} {ready};; \
              *) eg_{nonce} 0 {ready};; esac; :\n",
             ready = ready.0,
@@ -185,7 +194,9 @@ impl Framing {
     /// One command: its text and, on a line of its own, its trailer.
     #[must_use]
     pub fn command(&self, framed: &Framed<'_>, token: &Token) -> Vec<u8> {
-        let mut line = String::with_capacity(framed.script.len() + 160);
+        let mut line = String::with_capacity(framed.script.len() + 200);
+        // The write goes to a String: it cannot fail.
+        let _ = write!(line, "sg_{} \"$?\" {};", self.nonce.0, token.0);
         if let Some(cwd) = framed.cwd {
             line.push_str("if \\command cd -- ");
             quote(cwd, &mut line);
@@ -290,7 +301,8 @@ mod tests {
         };
         assert_eq!(
             String::from_utf8(framing.command(&framed, &token)).unwrap(),
-            "\\command eval 'echo '\\''a b'\\''' </dev/null >&8 2>&9 8>&- 9>&-\n\
+            "sg_aaaaaaaaaaaaa \"$?\" aaaaaaaaaaaaaaaaaaaaaaaaaa;\
+             \\command eval 'echo '\\''a b'\\''' </dev/null >&8 2>&9 8>&- 9>&-\n\
              eg_aaaaaaaaaaaaa \"$?\" aaaaaaaaaaaaaaaaaaaaaaaaaa\n"
         );
     }
@@ -307,7 +319,7 @@ mod tests {
         };
         let text = String::from_utf8(framing.command(&framed, &token)).unwrap();
         assert!(
-            text.starts_with("A='it'\\''s' \\command eval 'env' <"),
+            text.contains(";A='it'\\''s' \\command eval 'env' <"),
             "{text}"
         );
     }

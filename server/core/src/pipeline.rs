@@ -5,9 +5,10 @@
 //! ```
 //!
 //! Each stream has a lane. A lane is at any time either *starting* (bytes are thrown
-//! away until the shell's first marker), *running* (bytes are the command's, until its
-//! marker) or *idle* (bytes are background output). A command has ended when every lane
-//! has seen its marker. No clock and no I/O here: the caller says when a stream is idle.
+//! away until the shell's first marker), *idle* (bytes are background output), *awaiting*
+//! (the same, until the command's start marker, which comes on the first lane only) or
+//! *running* (bytes are the command's, until its end marker). A command has ended when
+//! every lane has seen its end marker. No clock and no I/O here: the caller says when a stream is idle.
 
 mod scanner;
 
@@ -93,12 +94,21 @@ impl Pipeline {
         }
     }
 
-    /// Bytes from here on belong to the command whose marker carries `token`.
-    pub fn begin(&mut self, token: &Token) {
+    /// A command was sent whose markers carry `token`: its bytes come next.
+    pub fn begin(&mut self, token: &Token, events: &mut Vec<PipelineEvent>) {
         self.end = None;
-        for lane in &mut self.lanes {
-            lane.begin(&self.rules, token);
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            lane.await_token(token);
+            if index > 0 {
+                lane.begin(&self.rules, &mut self.background, events);
+            }
         }
+    }
+
+    /// Whether the shell has read the command that was sent last.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.phase != Phase::Awaiting)
     }
 
     /// Takes the next bytes of one stream.
@@ -118,12 +128,13 @@ impl Pipeline {
         };
         match piece {
             Piece::Data(data) => lane.output(data, &mut self.background, events),
+            Piece::Start => lane.begin(&self.rules, &mut self.background, events),
             Piece::End(marker) => {
                 lane.end(&mut self.background, events);
                 if let Marker::Status { status, cwd } = marker {
                     self.end = Some(command_end(&status, cwd));
                 }
-                if self.lanes.iter().all(|lane| lane.phase != Phase::Running)
+                if self.lanes.iter().all(|lane| lane.phase == Phase::Idle)
                     && let Some(end) = self.end.take()
                 {
                     events.push(PipelineEvent::Ended(end));
@@ -186,8 +197,9 @@ fn command_end(status: &str, cwd: String) -> CommandEnd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Starting,
-    Running,
     Idle,
+    Awaiting,
+    Running,
 }
 
 /// One stream on its way from bytes to events.
@@ -222,11 +234,22 @@ impl Lane {
         }
     }
 
-    fn begin(&mut self, rules: &RedactionRules, token: &Token) {
-        self.phase = Phase::Running;
-        self.redactor = Redactor::new(rules);
+    fn await_token(&mut self, token: &Token) {
+        self.phase = Phase::Awaiting;
         self.command = Tally::default();
         self.scanner.await_token(token.clone());
+    }
+
+    /// What was held back so far is background output; the command's bytes come next.
+    fn begin(
+        &mut self,
+        rules: &RedactionRules,
+        background: &mut Tally,
+        events: &mut Vec<PipelineEvent>,
+    ) {
+        self.release(background, events);
+        self.redactor = Redactor::new(rules);
+        self.phase = Phase::Running;
     }
 
     fn output(&mut self, data: Bytes, background: &mut Tally, events: &mut Vec<PipelineEvent>) {
@@ -249,20 +272,25 @@ impl Lane {
 
     /// The marker came, or the stream ended: the command's bytes are complete.
     fn end(&mut self, background: &mut Tally, events: &mut Vec<PipelineEvent>) {
+        self.release(background, events);
+        self.command.redactions = self.redactor.redactions();
+        self.redactor = Redactor::new(&self.background_rules);
+        self.phase = Phase::Idle;
+    }
+
+    /// Lets go of all that the redactor holds back: no more of this text will come.
+    fn release(&mut self, background: &mut Tally, events: &mut Vec<PipelineEvent>) {
         let mut out = Vec::new();
         self.redactor.finish(&mut out);
         self.scratch.push(Bytes::from(out));
         self.emit(background, events);
-        self.command.redactions = self.redactor.redactions();
-        self.redactor = Redactor::new(&self.background_rules);
-        self.phase = Phase::Idle;
     }
 
     /// Turns what the redactor let go into events.
     fn emit(&mut self, background: &mut Tally, events: &mut Vec<PipelineEvent>) {
         let (channel, tally) = match self.phase {
             Phase::Running => (self.channel, &mut self.command),
-            Phase::Idle => (Channel::Background, background),
+            Phase::Idle | Phase::Awaiting => (Channel::Background, background),
             Phase::Starting => {
                 self.scratch.clear();
                 return;
@@ -284,7 +312,7 @@ impl Lane {
     fn command_totals(&self) -> ChannelTotals {
         let redactions = match self.phase {
             Phase::Running => self.redactor.redactions(),
-            Phase::Starting | Phase::Idle => self.command.redactions,
+            Phase::Starting | Phase::Idle | Phase::Awaiting => self.command.redactions,
         };
         ChannelTotals {
             channel: self.channel,

@@ -6,7 +6,7 @@
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 
-use crate::framing::{RECORD_SEPARATOR, Token};
+use crate::framing::{RECORD_SEPARATOR, START_SIGN, Token};
 
 /// Longest marker, in bytes: a Linux path (4096) and the fixed parts, generously. A
 /// longer candidate is output that happens to start like a marker.
@@ -17,13 +17,17 @@ const MAX_MARKER_BYTES: usize = 8 * 1024;
 pub(crate) enum Piece {
     /// Output.
     Data(Bytes),
-    /// The marker of the awaited token.
+    /// The start marker of the awaited token: the shell has read the command.
+    Start,
+    /// The end marker of the awaited token.
     End(Marker),
 }
 
 /// What a marker says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Marker {
+    /// The command begins.
+    Start,
     /// This stream is complete; the status is on the other.
     Plain,
     /// This stream is complete, and so ended the command.
@@ -98,9 +102,13 @@ impl Scanner {
                     length,
                 } => {
                     drop(rest.split_to(length));
-                    if awaited {
-                        self.previous = self.awaited.take();
-                        pieces.push(Piece::End(marker));
+                    match marker {
+                        Marker::Start if awaited => pieces.push(Piece::Start),
+                        marker if awaited => {
+                            self.previous = self.awaited.take();
+                            pieces.push(Piece::End(marker));
+                        }
+                        _ => {}
                     }
                 }
                 Candidate::Unfinished => {
@@ -153,6 +161,12 @@ impl Scanner {
                 marker: Marker::Plain,
                 awaited,
                 length: head + 1,
+            },
+            Some((&START_SIGN, [])) => Candidate::Unfinished,
+            Some((&START_SIGN, [RECORD_SEPARATOR, ..])) => Candidate::Known {
+                marker: Marker::Start,
+                awaited,
+                length: head + 2,
             },
             Some((b' ', body)) => match status_marker(body, token) {
                 Some((marker, length)) => Candidate::Known {
@@ -226,6 +240,7 @@ mod tests {
         for piece in pieces {
             match piece {
                 Piece::Data(bytes) => data.extend_from_slice(&bytes),
+                Piece::Start => ends.push((data.len(), Marker::Start)),
                 Piece::End(marker) => ends.push((data.len(), marker)),
             }
         }
@@ -243,6 +258,14 @@ mod tests {
     fn a_marker_ends_the_stream_and_is_not_output() {
         let input = [b"out".as_slice(), &marker(&token(1)), b"later"].concat();
         assert_eq!(scan(&[&input]), (b"outlater".to_vec(), vec![(3, ended())]));
+    }
+
+    #[test]
+    fn a_start_marker_says_that_the_command_begins() {
+        let start = [START, token(1).as_bytes(), b">\x1e"].concat();
+        let input = [b"before", start.as_slice(), b"out", &marker(&token(1))].concat();
+        let found = vec![(6, Marker::Start), (9, ended())];
+        assert_eq!(scan(&[&input]), (b"beforeout".to_vec(), found));
     }
 
     #[test]

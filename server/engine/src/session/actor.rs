@@ -5,29 +5,27 @@
 //! One command: [`Actor::start`] (intent recorded, then written to the shell) → output
 //! → [`Actor::complete`] (outcome recorded, then `Finished`).
 
+mod deadlines;
+mod endings;
 mod running;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use execgate_core::audit::{
-    AuditBody, ExecutionIntent, SessionClosed, SessionLost, ShellRestarted, SignalSent,
-};
-use execgate_core::outcome::{Cause, Channel, ObservedBy, Outcome, signal_name};
+use execgate_core::audit::{AuditBody, ExecutionIntent};
+use execgate_core::outcome::{Cause, Channel};
 use execgate_core::pipeline::PipelineEvent;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::ladder::Rung;
 use super::records::{self, Recorder};
 use super::shell::ShellEvent;
-use super::watchdog::Verdict;
-use super::{Message, OnShellExit, Session, SessionState, Shell, ShellSpec};
+use super::{Message, Session, SessionState, Shell, ShellSpec};
 use crate::audit::Durability;
 use crate::error::Error;
 use crate::execution::{Command, EventKind, Execution, Notice};
-use crate::transport::{EndedProcess, Leftovers, ProcessEnd, SignalScope, Transport};
+use crate::transport::Transport;
 use running::Running;
 
 /// Silence after which held-back output is let go, so that prompts and progress show.
@@ -238,7 +236,7 @@ impl Actor {
             limit,
             snapshot.cwd,
             span,
-            shell,
+            (shell, &mut events),
         ) {
             Err(error) => return self.refuse(&execution, error),
             Ok(running) => self.running = Some(running),
@@ -247,6 +245,7 @@ impl Actor {
             now.state = SessionState::Running(execution.id.clone());
             now.last_active = std::time::SystemTime::now();
         });
+        self.absorb(&mut events).await;
         self.tell_what_happened_before(&execution);
     }
 
@@ -403,271 +402,6 @@ impl Actor {
         self.session.executions().finished(id);
         running.execution.finish(ending);
     }
-
-    /// What is due; answers the reason where the session must end.
-    async fn on_timer(&mut self, events: &mut Vec<PipelineEvent>) -> Option<&'static str> {
-        let now = Instant::now();
-        if let Some(shell) = self.shell.as_mut()
-            && now >= self.last_output + IDLE_FLUSH
-            && shell.pipeline.holds_back()
-        {
-            shell.pipeline.flush_idle(events);
-            self.take_output(events).await;
-        }
-        if self
-            .session
-            .settings
-            .max_lifetime
-            .is_some_and(|lifetime| now >= self.born + lifetime)
-        {
-            return Some("its lifetime is over");
-        }
-        match &mut self.running {
-            None => (now >= self.idle_end()).then_some("it was idle"),
-            Some(running) => {
-                let rung = running.ladder.climb(now);
-                let look = now >= running.watchdog.due();
-                if let Some(rung) = rung {
-                    self.climb(rung).await;
-                }
-                if look {
-                    self.look(now).await;
-                }
-                None
-            }
-        }
-    }
-
-    /// Takes one step on the ladder.
-    async fn climb(&mut self, rung: Rung) {
-        let (Some(running), Some(shell)) = (self.running.as_mut(), self.shell.as_mut()) else {
-            return;
-        };
-        let age = running.age();
-        let (scope, signal) = match rung {
-            Rung::Interrupt => (SignalScope::Foreground, SIGINT),
-            Rung::Terminate => (SignalScope::StartedWithin(age), SIGTERM),
-            Rung::Kill => (SignalScope::StartedWithin(age), SIGKILL),
-            Rung::EndShell => (SignalScope::Program, SIGKILL),
-        };
-        running.note_timeout(rung);
-        let sent = shell.control().signal(scope, signal).await.unwrap_or(0);
-        running.signalled(signal, sent);
-        if rung != Rung::EndShell {
-            // The interrupt may have taken the trailer along.
-            shell.write(&running.trailer(&shell.framing));
-        }
-        let reason = running.cause_name();
-        let record = SignalSent {
-            signal: signal_name(signal),
-            reason: reason.to_owned(),
-        };
-        let id = running.execution.id.clone();
-        self.recorder
-            .note(Some(&id), AuditBody::SignalSent(record))
-            .await;
-    }
-
-    /// Looks at a shell that has been silent.
-    async fn look(&mut self, now: Instant) {
-        let (Some(running), Some(shell)) = (self.running.as_mut(), self.shell.as_mut()) else {
-            return;
-        };
-        // A shell that cannot be looked at has ended, and its end is on the way.
-        let Ok(seen) = shell.control().inspect().await else {
-            running.watchdog = super::watchdog::Watchdog::new(now);
-            return;
-        };
-        match running.watchdog.judge(now, &seen) {
-            Verdict::Busy => {}
-            Verdict::Probe => {
-                let trailer = running.trailer(&shell.framing);
-                shell.write(&trailer);
-            }
-            Verdict::Continue => {
-                let _ = shell.control().signal(SignalScope::Program, SIGCONT).await;
-                running
-                    .execution
-                    .log
-                    .push(EventKind::Notice(Notice::ShellContinued));
-            }
-            Verdict::Broken => {
-                running.broken = true;
-                let _ = shell.control().signal(SignalScope::Program, SIGKILL).await;
-            }
-        }
-    }
-
-    /// The shell is over. Where a command ran, it ends here; where the session asks for
-    /// it, another shell takes its place. `Err` means that the session is lost.
-    async fn shell_ended(
-        &mut self,
-        end: ProcessEnd,
-        events: &mut Vec<PipelineEvent>,
-    ) -> Result<(), ()> {
-        let Some(mut shell) = self.shell.take() else {
-            return Ok(());
-        };
-        shell.drain_ended(ENDED_QUIET, events).await;
-        shell.pipeline.abandon(events);
-        let totals = shell.pipeline.totals();
-        drop(shell);
-        // A marker that came out before the end was the command's own; else it ends now.
-        self.absorb(events).await;
-        let cwd = self.session.snapshot().cwd;
-        let ending = self
-            .running
-            .as_ref()
-            .map(|running| running.ended_with_shell(end, cwd, totals));
-        let reason = match &ending {
-            Some(ending) if ending.cause == Cause::ShellBroken => {
-                "it no longer answered".to_owned()
-            }
-            _ => describe(end),
-        };
-        if self.session.settings.on_shell_exit == OnShellExit::Lose {
-            return self.lose(reason, ending).await;
-        }
-        // Between commands the next one restarts the shell: a shell that ends by itself
-        // whenever it is idle (TMOUT) must not be started over and over.
-        if let Some(ending) = ending {
-            if let Err(error) = self.restart(&reason).await {
-                return self.lose(format!("{reason}; {error}"), Some(ending)).await;
-            }
-            if let Some(running) = &self.running {
-                for notice in self.notices.drain(..) {
-                    running.execution.log.push(EventKind::Notice(notice));
-                }
-            }
-            self.complete(ending).await;
-            self.start_next().await;
-        }
-        Ok(())
-    }
-
-    /// Another shell for the same session.
-    async fn restart(&mut self, reason: &str) -> Result<(), Error> {
-        let cwd = self.session.snapshot().cwd;
-        let transport = self.transport.as_ref();
-        let started = match Shell::start(transport, &self.spec, &cwd).await {
-            // The directory may be gone with the command that made it.
-            Err(Error::Transport(_)) => Shell::start(transport, &self.spec, "/").await,
-            other => other,
-        };
-        let (shell, cwd) = started?;
-        self.shell = Some(shell);
-        let mut generation = 0;
-        self.session.update(|now| {
-            now.generation += 1;
-            now.cwd = cwd;
-            generation = now.generation;
-        });
-        let lost = format!(
-            "{reason}; variables, functions, aliases, options and jobs of the old shell are gone, \
-             its working directory is kept"
-        );
-        self.notices
-            .push(Notice::ShellRestarted { generation, lost });
-        let record = ShellRestarted {
-            generation,
-            reason: reason.to_owned(),
-        };
-        self.recorder
-            .note(None, AuditBody::ShellRestarted(record))
-            .await;
-        Ok(())
-    }
-
-    async fn lose(
-        &mut self,
-        reason: String,
-        ending: Option<execgate_core::outcome::Ending>,
-    ) -> Result<(), ()> {
-        let lost = SessionState::Lost {
-            reason: reason.clone(),
-        };
-        if let Some(running) = &self.running {
-            let notice = Notice::SessionLost {
-                reason: reason.clone(),
-            };
-            running.execution.log.push(EventKind::Notice(notice));
-        }
-        if let Some(ending) = ending {
-            self.complete(ending).await;
-        }
-        self.session.update(|now| now.state = lost.clone());
-        self.transport.close(Leftovers::Kill).await;
-        self.recorder
-            .note(None, AuditBody::SessionLost(SessionLost { reason }))
-            .await;
-        Err(())
-    }
-
-    /// Ends the session and everything in it.
-    async fn close(
-        mut self,
-        reason: &'static str,
-        done: Option<oneshot::Sender<Vec<EndedProcess>>>,
-    ) {
-        self.session.update(|now| now.state = SessionState::Closing);
-        if let Some(running) = self.running.as_mut() {
-            running.closing();
-        }
-        let ended = self.transport.close(self.session.settings.leftovers).await;
-        let mut events = Vec::new();
-        if let Some(mut shell) = self.shell.take() {
-            shell.drain_ended(ENDED_QUIET, &mut events).await;
-            shell.pipeline.abandon(&mut events);
-            let totals = shell.pipeline.totals();
-            drop(shell);
-            self.absorb(&mut events).await;
-            let cwd = self.session.snapshot().cwd;
-            if let Some(running) = &self.running {
-                let ending = running.ending_by(
-                    (
-                        Outcome::Signal(SIGKILL),
-                        ObservedBy::Kernel,
-                        Cause::SessionClosed,
-                    ),
-                    Some(cwd),
-                    totals,
-                );
-                self.complete(ending).await;
-            }
-        }
-        let killed = u32::try_from(ended.len()).unwrap_or(u32::MAX);
-        let record = SessionClosed {
-            reason: reason.to_owned(),
-            killed,
-        };
-        self.recorder
-            .note(None, AuditBody::SessionClosed(record))
-            .await;
-        self.session.update(|now| now.state = SessionState::Closed);
-        self.finish_task(reason);
-        if let Some(done) = done {
-            // The caller may have gone; the session is closed all the same.
-            let _ = done.send(ended);
-        }
-    }
-
-    /// The task's last act: whoever waits is refused, the session leaves the directory.
-    fn finish_task(&mut self, reason: &str) {
-        self.mailbox.close();
-        let mut left: Vec<StartRequest> = std::mem::take(&mut self.queue).into();
-        while let Ok(message) = self.mailbox.try_recv() {
-            if let Message::Start(request) = message {
-                left.push(*request);
-            }
-        }
-        for request in left {
-            let error = self.session.over();
-            self.refuse(&request.execution, error);
-        }
-        if let Some(ended) = self.ended.take() {
-            ended(&self.session, reason);
-        }
-    }
 }
 
 async fn next_of(
@@ -684,13 +418,5 @@ async fn next_of(
 async fn until_room(execution: Option<Arc<Execution>>) {
     if let Some(execution) = execution {
         execution.log.until_room().await;
-    }
-}
-
-fn describe(end: ProcessEnd) -> String {
-    match end {
-        ProcessEnd::Code(code) => format!("the shell ended with code {code}"),
-        ProcessEnd::Signal(signal) => format!("the shell was ended by {}", signal_name(signal)),
-        ProcessEnd::Unknown => "the shell went out of sight".to_owned(),
     }
 }

@@ -7,7 +7,7 @@ use execgate_core::framing::{Framed, Framing, Token};
 use execgate_core::outcome::{
     Cause, ChannelTotals, Ending, LaunchFailureKind, ObservedBy, Outcome, SHELL_SIGNAL_BASE,
 };
-use execgate_core::pipeline::CommandEnd;
+use execgate_core::pipeline::{CommandEnd, PipelineEvent};
 use tokio::time::Instant;
 use tracing::Span;
 
@@ -46,7 +46,7 @@ impl Running {
         limit: Duration,
         cwd: String,
         span: Span,
-        shell: &mut Shell,
+        (shell, events): (&mut Shell, &mut Vec<PipelineEvent>),
     ) -> Result<Self, Error> {
         let token = Token::new(random::bytes()?);
         let env: Vec<(String, String)> = command.env.into_iter().collect();
@@ -57,7 +57,7 @@ impl Running {
             cwd: command.cwd.as_deref(),
             cwd_before: cwd_before.as_deref(),
         };
-        shell.pipeline.begin(&token);
+        shell.pipeline.begin(&token, events);
         shell.write(&shell.framing.command(&framed, &token));
         execution.mark_started();
         let now = Instant::now();
@@ -155,6 +155,7 @@ impl Running {
     pub(super) fn ended_with_shell(
         &self,
         end: ProcessEnd,
+        has_begun: bool,
         cwd: String,
         totals: Vec<ChannelTotals>,
     ) -> Ending {
@@ -164,6 +165,10 @@ impl Running {
         let (outcome, observed_by) = match end {
             _ if self.broken => (
                 lost("the shell took all its input and never answered"),
+                ObservedBy::Nobody,
+            ),
+            _ if !has_begun => (
+                lost("the shell ended before it read the command, which did not run"),
                 ObservedBy::Nobody,
             ),
             ProcessEnd::Code(code) => (Outcome::ExitCode(code), ObservedBy::Kernel),

@@ -75,9 +75,8 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(master: Arc<OwnedFd>) -> io::Result<Self> {
         // SAFETY: the descriptor is owned, and stays open and the same while it is watched.
-        Ok(Self {
-            master: unsafe { AsyncFd::register(master) }?,
-        })
+        let master = unsafe { AsyncFd::register(master) }?;
+        Ok(Self { master })
     }
 }
 

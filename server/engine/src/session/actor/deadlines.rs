@@ -1,0 +1,112 @@
+//! What a session's task does when time passes: idle output let go, the ladder climbed,
+//! a silent shell looked at, the session ended.
+
+use execgate_core::audit::{AuditBody, SignalSent};
+use execgate_core::outcome::signal_name;
+use execgate_core::pipeline::PipelineEvent;
+use tokio::time::Instant;
+
+use super::{Actor, IDLE_FLUSH, SIGCONT, SIGINT, SIGKILL, SIGTERM};
+use crate::execution::{EventKind, Notice};
+use crate::session::ladder::Rung;
+use crate::session::watchdog::{Verdict, Watchdog};
+use crate::transport::SignalScope;
+
+impl Actor {
+    /// What is due; answers the reason where the session must end.
+    pub(super) async fn on_timer(
+        &mut self,
+        events: &mut Vec<PipelineEvent>,
+    ) -> Option<&'static str> {
+        let now = Instant::now();
+        if let Some(shell) = self.shell.as_mut()
+            && now >= self.last_output + IDLE_FLUSH
+            && shell.pipeline.holds_back()
+        {
+            shell.pipeline.flush_idle(events);
+            self.take_output(events).await;
+        }
+        if self
+            .session
+            .settings
+            .max_lifetime
+            .is_some_and(|lifetime| now >= self.born + lifetime)
+        {
+            return Some("its lifetime is over");
+        }
+        match &mut self.running {
+            None => (now >= self.idle_end()).then_some("it was idle"),
+            Some(running) => {
+                let rung = running.ladder.climb(now);
+                let look = now >= running.watchdog.due();
+                if let Some(rung) = rung {
+                    self.climb(rung).await;
+                }
+                if look {
+                    self.look(now).await;
+                }
+                None
+            }
+        }
+    }
+
+    /// Takes one step on the ladder.
+    async fn climb(&mut self, rung: Rung) {
+        let (Some(running), Some(shell)) = (self.running.as_mut(), self.shell.as_mut()) else {
+            return;
+        };
+        let age = running.age();
+        let (scope, signal) = match rung {
+            Rung::Interrupt => (SignalScope::Foreground, SIGINT),
+            Rung::Terminate => (SignalScope::StartedWithin(age), SIGTERM),
+            Rung::Kill => (SignalScope::StartedWithin(age), SIGKILL),
+            Rung::EndShell => (SignalScope::Program, SIGKILL),
+        };
+        running.note_timeout(rung);
+        let sent = shell.control().signal(scope, signal).await.unwrap_or(0);
+        running.signalled(signal, sent);
+        if rung != Rung::EndShell {
+            // The interrupt may have taken the trailer along.
+            shell.write(&running.trailer(&shell.framing));
+        }
+        let reason = running.cause_name();
+        let record = SignalSent {
+            signal: signal_name(signal),
+            reason: reason.to_owned(),
+        };
+        let id = running.execution.id.clone();
+        self.recorder
+            .note(Some(&id), AuditBody::SignalSent(record))
+            .await;
+    }
+
+    /// Looks at a shell that has been silent.
+    async fn look(&mut self, now: Instant) {
+        let (Some(running), Some(shell)) = (self.running.as_mut(), self.shell.as_mut()) else {
+            return;
+        };
+        // A shell that cannot be looked at has ended, and its end is on the way.
+        let Ok(seen) = shell.control().inspect().await else {
+            running.watchdog = Watchdog::new(now);
+            return;
+        };
+        match running.watchdog.judge(now, &seen) {
+            Verdict::Busy => {}
+            Verdict::Probe => {
+                let trailer = running.trailer(&shell.framing);
+                shell.write(&trailer);
+            }
+            Verdict::Continue => {
+                let _ = shell.control().signal(SignalScope::Program, SIGCONT).await;
+                running
+                    .execution
+                    .log
+                    .push(EventKind::Notice(Notice::ShellContinued));
+            }
+            Verdict::Broken => {
+                running.broken = true;
+                let _ = shell.control().signal(SignalScope::Program, SIGKILL).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! How a shell ends, is replaced or given up, and how the session ends.
+
+use execgate_core::audit::{AuditBody, SessionClosed, SessionLost, ShellRestarted};
+use execgate_core::outcome::{Cause, Ending, ObservedBy, Outcome, signal_name};
+use execgate_core::pipeline::PipelineEvent;
+use tokio::sync::oneshot;
+
+use super::{Actor, ENDED_QUIET, SIGKILL, StartRequest};
+use crate::error::Error;
+use crate::execution::{EventKind, Notice};
+use crate::session::{Message, OnShellExit, SessionState, Shell};
+use crate::transport::{EndedProcess, Leftovers, ProcessEnd};
+
+impl Actor {
+    /// The shell is over. Where a command ran, it ends here; where the session asks for
+    /// it, another shell takes its place. `Err` means that the session is lost.
+    pub(super) async fn shell_ended(
+        &mut self,
+        end: ProcessEnd,
+        events: &mut Vec<PipelineEvent>,
+    ) -> Result<(), ()> {
+        let Some(mut shell) = self.shell.take() else {
+            return Ok(());
+        };
+        shell.drain_ended(ENDED_QUIET, events).await;
+        let has_begun = shell.pipeline.has_begun();
+        shell.pipeline.abandon(events);
+        let totals = shell.pipeline.totals();
+        drop(shell);
+        // A marker that came out before the end was the command's own; else it ends now.
+        self.absorb(events).await;
+        let cwd = self.session.snapshot().cwd;
+        let ending = self
+            .running
+            .as_ref()
+            .map(|running| running.ended_with_shell(end, has_begun, cwd, totals));
+        let reason = match &ending {
+            Some(ending) if ending.cause == Cause::ShellBroken => {
+                "it no longer answered".to_owned()
+            }
+            _ => describe(end),
+        };
+        if self.session.settings.on_shell_exit == OnShellExit::Lose {
+            return self.lose(reason, ending).await;
+        }
+        // Between commands the next one restarts the shell: a shell that ends by itself
+        // whenever it is idle (TMOUT) must not be started over and over.
+        if let Some(ending) = ending {
+            if let Err(error) = self.restart(&reason).await {
+                return self.lose(format!("{reason}; {error}"), Some(ending)).await;
+            }
+            if let Some(running) = &self.running {
+                for notice in self.notices.drain(..) {
+                    running.execution.log.push(EventKind::Notice(notice));
+                }
+            }
+            self.complete(ending).await;
+            self.start_next().await;
+        }
+        Ok(())
+    }
+
+    /// Another shell for the same session.
+    pub(super) async fn restart(&mut self, reason: &str) -> Result<(), Error> {
+        let cwd = self.session.snapshot().cwd;
+        let transport = self.transport.as_ref();
+        let started = match Shell::start(transport, &self.spec, &cwd).await {
+            // The directory may be gone with the command that made it.
+            Err(Error::Transport(_)) => Shell::start(transport, &self.spec, "/").await,
+            other => other,
+        };
+        let (shell, cwd) = started?;
+        self.shell = Some(shell);
+        let mut generation = 0;
+        self.session.update(|now| {
+            now.generation += 1;
+            now.cwd = cwd;
+            generation = now.generation;
+        });
+        let lost = format!(
+            "{reason}; variables, functions, aliases, options and jobs of the old shell are gone, \
+             its working directory is kept"
+        );
+        self.notices
+            .push(Notice::ShellRestarted { generation, lost });
+        let record = ShellRestarted {
+            generation,
+            reason: reason.to_owned(),
+        };
+        self.recorder
+            .note(None, AuditBody::ShellRestarted(record))
+            .await;
+        Ok(())
+    }
+
+    async fn lose(&mut self, reason: String, ending: Option<Ending>) -> Result<(), ()> {
+        let lost = SessionState::Lost {
+            reason: reason.clone(),
+        };
+        if let Some(running) = &self.running {
+            let notice = Notice::SessionLost {
+                reason: reason.clone(),
+            };
+            running.execution.log.push(EventKind::Notice(notice));
+        }
+        if let Some(ending) = ending {
+            self.complete(ending).await;
+        }
+        self.session.update(|now| now.state = lost.clone());
+        self.transport.close(Leftovers::Kill).await;
+        self.recorder
+            .note(None, AuditBody::SessionLost(SessionLost { reason }))
+            .await;
+        Err(())
+    }
+
+    /// Ends the session and everything in it.
+    pub(super) async fn close(
+        mut self,
+        reason: &'static str,
+        done: Option<oneshot::Sender<Vec<EndedProcess>>>,
+    ) {
+        self.session.update(|now| now.state = SessionState::Closing);
+        if let Some(running) = self.running.as_mut() {
+            running.closing();
+        }
+        let ended = self.transport.close(self.session.settings.leftovers).await;
+        let mut events = Vec::new();
+        if let Some(mut shell) = self.shell.take() {
+            shell.drain_ended(ENDED_QUIET, &mut events).await;
+            shell.pipeline.abandon(&mut events);
+            let totals = shell.pipeline.totals();
+            drop(shell);
+            self.absorb(&mut events).await;
+            let cwd = self.session.snapshot().cwd;
+            if let Some(running) = &self.running {
+                let ending = running.ending_by(
+                    (
+                        Outcome::Signal(SIGKILL),
+                        ObservedBy::Kernel,
+                        Cause::SessionClosed,
+                    ),
+                    Some(cwd),
+                    totals,
+                );
+                self.complete(ending).await;
+            }
+        }
+        let killed = u32::try_from(ended.len()).unwrap_or(u32::MAX);
+        let record = SessionClosed {
+            reason: reason.to_owned(),
+            killed,
+        };
+        self.recorder
+            .note(None, AuditBody::SessionClosed(record))
+            .await;
+        self.session.update(|now| now.state = SessionState::Closed);
+        self.finish_task(reason);
+        if let Some(done) = done {
+            // The caller may have gone; the session is closed all the same.
+            let _ = done.send(ended);
+        }
+    }
+
+    /// The task's last act: whoever waits is refused, the session leaves the directory.
+    pub(super) fn finish_task(&mut self, reason: &str) {
+        self.mailbox.close();
+        let mut left: Vec<StartRequest> = std::mem::take(&mut self.queue).into();
+        while let Ok(message) = self.mailbox.try_recv() {
+            if let Message::Start(request) = message {
+                left.push(*request);
+            }
+        }
+        for request in left {
+            let error = self.session.over();
+            self.refuse(&request.execution, error);
+        }
+        if let Some(ended) = self.ended.take() {
+            ended(&self.session, reason);
+        }
+    }
+}
+
+fn describe(end: ProcessEnd) -> String {
+    match end {
+        ProcessEnd::Code(code) => format!("the shell ended with code {code}"),
+        ProcessEnd::Signal(signal) => format!("the shell was ended by {}", signal_name(signal)),
+        ProcessEnd::Unknown => "the shell went out of sight".to_owned(),
+    }
+}
