@@ -9,7 +9,7 @@ from typing import Union
 from ._collect import Collector
 from ._connection import Connection, Responses
 from .enums import SIGNAL_KIND, Channel, SignalKind
-from .errors import Cancelled, ExecgateError
+from .errors import Cancelled, ExecgateError, InternalError
 from .events import Event, Output, Started, read_event
 from .result import Result
 from .text import TextDecoder
@@ -48,7 +48,7 @@ class ExecStream:
         self._failure: ExecgateError | None = None
         self._waiting: Event | None = self._receive()
         if not isinstance(self._waiting, Started):
-            raise responses.cut("the stream does not begin with what was started")
+            raise InternalError("the stream does not begin with what was started")
         self._started = self._waiting
         responses.execution_id = self._started.execution_id
 
