@@ -10,6 +10,7 @@
 
 mod gate;
 mod lifecycle;
+mod record;
 mod sabotage;
 mod shells;
 mod support;

@@ -24,6 +24,7 @@ pub(crate) const SHELLS: [&str; 3] = ["bash", "dash", "busybox"];
 
 pub(crate) struct Gate {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) audit: Arc<SegmentLog>,
     pub(crate) data: tempfile::TempDir,
     pub(crate) principal: Principal,
 }
@@ -44,8 +45,9 @@ impl Gate {
         let token = data.path().join("token");
         std::fs::write(&token, "secret").unwrap();
         let audit = data.path().join("audit");
-        let store: Arc<dyn AuditStore> =
+        let log =
             Arc::new(SegmentLog::open(&audit, SegmentLogOptions::default(), Micros(1)).unwrap());
+        let store: Arc<dyn AuditStore> = Arc::<SegmentLog>::clone(&log);
         let user = LocalUser {
             name: "nobody".into(),
             uid: 65_534,
@@ -68,6 +70,7 @@ impl Gate {
         let engine = Engine::start(settings, store, token).await.unwrap();
         Self {
             engine: Arc::new(engine),
+            audit: log,
             data,
             principal: Principal::new("test"),
         }
