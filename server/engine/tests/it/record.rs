@@ -1,6 +1,8 @@
 //! What is recorded, and when: the intent before the command, the outcome before its
 //! `Finished`, a denial instead of both; and nothing runs that cannot be recorded.
 
+use std::os::unix::fs::PermissionsExt;
+
 use execgate_core::audit::{AuditBody, AuditKind, AuditOutcome};
 use execgate_core::policy::Policy;
 use execgate_engine::Error;
@@ -8,6 +10,13 @@ use execgate_engine::audit::{AuditQuery, AuditRecord, AuditStore};
 use execgate_engine::execution::EventKind;
 
 use crate::support::{Gate, command, defaults};
+
+/// A directory in which a session's user may write.
+fn open_directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    directory
+}
 
 async fn records(gate: &Gate) -> Vec<AuditRecord> {
     gate.audit
@@ -54,18 +63,19 @@ async fn the_intent_comes_before_the_command_and_the_outcome_before_finished() {
 async fn a_denied_command_is_recorded_and_never_runs() {
     let gate = Gate::with_policy(Policy::lists(&[], &["touch".to_owned()]).unwrap()).await;
     let session = gate.session(defaults()).await;
-    let file = tempfile::tempdir().unwrap();
-    let script = format!("touch {}/ran", file.path().display());
+    let directory = open_directory();
+    let script = format!("touch {}/ran", directory.path().display());
     let denied = gate
         .try_start(&session, command(&script))
         .await
         .unwrap_err();
     assert!(matches!(&*denied, Error::PolicyDenied(_)), "{denied:?}");
-    assert!(!file.path().join("ran").exists());
+    assert!(!directory.path().join("ran").exists());
     let expected = [AuditKind::SessionCreated, AuditKind::ExecutionDenied];
     assert_eq!(kinds(&gate).await, expected);
-    // The session goes on, and the id of nothing is taken.
-    assert!(gate.try_start(&session, command("true")).await.is_ok());
+    // The session goes on, and what is allowed does happen.
+    gate.run(&session, &script.replace("touch ", ": > ")).await;
+    assert!(directory.path().join("ran").exists());
 }
 
 #[tokio::test]
@@ -73,10 +83,13 @@ async fn nothing_runs_that_cannot_be_recorded() {
     let gate = Gate::open().await;
     let session = gate.session(defaults()).await;
     gate.audit.close().await.unwrap();
+    let directory = open_directory();
+    let script = format!("touch {}/ran", directory.path().display());
     let refused = gate
-        .try_start(&session, command("touch /tmp/unrecorded.$$"))
+        .try_start(&session, command(&script))
         .await
         .unwrap_err();
+    assert!(!directory.path().join("ran").exists());
     assert!(
         matches!(&*refused, Error::AuditUnavailable(_)),
         "{refused:?}"
