@@ -1,0 +1,98 @@
+"""The real server, started for tests: on a free port, with a data directory of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from execgate import Client
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+#: Time that a server has to start, and to stop, in seconds; far above what it needs, so
+#: that a hang becomes a failure.
+LIMIT_SECONDS = 30
+
+LISTENING = re.compile(r"listening tcp (\S+)")
+
+
+class Server:
+    """The `execgate` binary, started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data_dir = folder / "data"
+        self.data_dir.mkdir(mode=0o700)
+        self.socket = folder / "execgate.sock"
+        self._log = (folder / "log").open("w+b")
+        self.process = subprocess.Popen(
+            [
+                find_binary(),
+                "serve",
+                *("--listen", "127.0.0.1:0", "--listen", f"unix:{self.socket}"),
+                *("--data-dir", str(self.data_dir)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            # A developer's own settings stay out of the tests.
+            env={key: value for key, value in os.environ.items() if "EXECGATE" not in key},
+        )
+        self.address = self._read_address()
+        self.token = (self.data_dir / "token").read_text().strip()
+
+    def client(self, token: str | None = None) -> Client:
+        """A client of this server."""
+        return Client(self.address, token=token or self.token)
+
+    def kill(self) -> None:
+        """Ends it at once, as a crash would."""
+        self.process.kill()
+        self.process.wait(LIMIT_SECONDS)
+
+    def stop(self) -> None:
+        """Ends it in good order."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(LIMIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            pytest.fail("the server did not stop on SIGTERM\n" + self.log())
+        finally:
+            self._log.close()
+            if self.process.stdout is not None:
+                self.process.stdout.close()
+
+    def log(self) -> str:
+        """What it said."""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
+    def _read_address(self) -> str:
+        assert self.process.stdout is not None
+        watchdog = threading.Timer(LIMIT_SECONDS, self.process.kill)
+        watchdog.start()
+        try:
+            for line in self.process.stdout:
+                found = LISTENING.search(line)
+                if found:
+                    return found.group(1)
+        finally:
+            watchdog.cancel()
+        pytest.fail("the server did not start\n" + self.log())
+
+
+def find_binary() -> str:
+    """`$EXECGATE_BIN`, or what `cargo build` made."""
+    target = os.environ.get("CARGO_TARGET_DIR") or str(REPOSITORY / "target")
+    binary = os.environ.get("EXECGATE_BIN") or str(Path(target, "debug", "execgate"))
+    if not os.access(binary, os.X_OK):
+        pytest.fail(f"there is no server at {binary}: run `cargo build` or set EXECGATE_BIN")
+    return binary

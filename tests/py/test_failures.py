@@ -1,0 +1,149 @@
+"""What goes wrong is one clear, typed error each, against the real server."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from running_server import Server
+
+from execgate import (
+    AlreadyExists,
+    Client,
+    ConnectFailed,
+    Disconnected,
+    InvalidArgument,
+    NotFound,
+    PolicyDenied,
+    Session,
+    SessionBusy,
+    Unauthenticated,
+    Unavailable,
+)
+
+
+def test_denied_command_says_why_and_what_to_do(session: Session) -> None:
+    # Harmless even if it were not denied: there is no such disk and it writes nothing.
+    command = "dd if=/dev/null of=/dev/sdzz count=0"
+    for start in (session.run, session.exec):
+        with pytest.raises(PolicyDenied) as caught:
+            start(command)
+        error = caught.value
+        assert (error.code, error.reason, error.rule) == (
+            "PERMISSION_DENIED",
+            "POLICY_DENIED",
+            "no-raw-write",
+        )
+        assert error.suggestion
+        assert error.justification
+        assert error.suggestion in str(error)
+    assert session.run("echo still here").stdout == "still here\n"
+
+
+def test_session_denies_what_its_maker_denied(client: Client) -> None:
+    with client.session(deny=["uname"]) as session:
+        with pytest.raises(PolicyDenied):
+            session.run("echo before; uname -a")
+        assert session.run("echo fine").stdout == "fine\n"
+
+
+def test_busy_session_names_what_runs(session: Session) -> None:
+    with session.exec("sleep 30") as stream:
+        with pytest.raises(SessionBusy) as caught:
+            session.run("true")
+        assert caught.value.execution_id == stream.execution_id
+
+
+def test_wrong_token_is_told(server: Server) -> None:
+    with server.client(token="0" * 64) as client, pytest.raises(Unauthenticated) as caught:
+        client.session()
+    assert caught.value.reason == "UNAUTHENTICATED"
+
+
+def test_no_token_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("EXECGATE_TOKEN", "EXECGATE_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", "/nonexistent")
+    with Client(server.address) as client, pytest.raises(Unauthenticated):
+        client.session()
+
+
+def test_token_and_address_are_found(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EXECGATE_TOKEN", raising=False)
+    monkeypatch.setenv("EXECGATE_ADDR", server.address)
+    monkeypatch.setenv("EXECGATE_DATA_DIR", str(server.data_dir))
+    with Client() as client, client.session() as session:
+        assert session.run("echo found").stdout == "found\n"
+
+
+def test_unix_socket_needs_no_token(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EXECGATE_TOKEN", raising=False)
+    with Client(f"unix:{server.socket}") as client, client.session() as session:
+        assert session.run("echo hi").stdout == "hi\n"
+        assert session.exec("echo stream").result().stdout == "stream\n"
+
+
+def test_unknown_session_is_told(client: Client) -> None:
+    with pytest.raises(NotFound) as caught:
+        client.get_session("ses_nothing")
+    assert caught.value.reason == "SESSION_NOT_FOUND"
+
+
+def test_bad_field_is_named(session: Session) -> None:
+    with pytest.raises(InvalidArgument) as empty:
+        session.run("")
+    with pytest.raises(InvalidArgument) as negative:
+        session.run("true", timeout=-1)
+    assert [error.value.reason for error in (empty, negative)] == ["INVALID_FIELD"] * 2
+    fields = [error.value.field_violations[0].field for error in (empty, negative)]
+    assert "script" in fields[0]
+    assert "timeout" in fields[1]
+
+
+def test_execution_id_of_another_command_is_refused(session: Session) -> None:
+    session.run("true", execution_id="mine")
+    with pytest.raises(AlreadyExists) as caught:
+        session.run("false", execution_id="mine")
+    assert caught.value.reason == "EXECUTION_ID_REUSED"
+
+
+def test_closed_session_is_told(client: Client) -> None:
+    with client.session() as session:
+        session.close()
+        with pytest.raises(Exception, match="SESSION_ENDED"):
+            session.run("true")
+
+
+def test_server_killed_mid_stream_is_one_clear_error(own_server: Server) -> None:
+    with own_server.client() as client:
+        session = client.session()
+        stream = session.exec("echo begun; sleep 60")
+        assert b"begun" in next(event.stdout for event in stream if event.stdout)
+        own_server.kill()
+        with pytest.raises(Disconnected) as caught:
+            next(stream)
+        assert caught.value.execution_id == stream.execution_id
+        assert own_server.address in str(caught.value)
+        assert list(stream) == []
+        with pytest.raises(Disconnected):
+            stream.result()
+        with pytest.raises(ConnectFailed, match=own_server.address):
+            session.run("true")
+
+
+def test_server_gone_leaves_one_error_from_nested_blocks(own_server: Server) -> None:
+    def story() -> None:
+        with own_server.client() as client, client.session() as session:
+            own_server.kill()
+            session.run("true")
+
+    with pytest.raises(Unavailable):
+        story()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs a server whose sessions have another uid")
+def test_token_is_out_of_a_sessions_reach(server: Server, session: Session) -> None:
+    result = session.run(f"cat {server.data_dir}/token; cat /proc/{server.process.pid}/environ")
+    assert result.exit_code != 0
+    assert server.token not in result.stdout
+    assert result.stdout == ""
