@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::audit::Durability;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::execution::{Command, Execution};
+use crate::execution::{Command, Execution, Follower};
 use crate::random;
 use crate::session::{Message, Recorder, Reserved, Session, StartRequest};
 
@@ -23,8 +23,9 @@ const QUEUE_RETRY: Duration = Duration::from_secs(1);
 /// An execution that runs, or ran.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The execution.
-    pub execution: Arc<Execution>,
+    /// A reader that has been there since before the start: it misses nothing, and while
+    /// it is held the command waits for it rather than losing output.
+    pub follower: Follower,
     /// It had been asked for before under the same id.
     pub deduplicated: bool,
 }
@@ -72,6 +73,7 @@ impl Engine {
         let Reserved::New = reserved else {
             return attach(&session, id, reserved).await;
         };
+        let follower = execution.follow();
         let request = self.start_request(
             &session,
             Arc::clone(&execution),
@@ -85,7 +87,7 @@ impl Engine {
         }
         execution.until_started().await?;
         Ok(Accepted {
-            execution,
+            follower,
             deduplicated: false,
         })
     }
@@ -199,9 +201,10 @@ async fn attach(
 ) -> Result<Accepted, Arc<Error>> {
     let error = match known {
         Reserved::Existing(execution) => {
+            let follower = execution.follow();
             execution.until_started().await?;
             return Ok(Accepted {
-                execution,
+                follower,
                 deduplicated: true,
             });
         }

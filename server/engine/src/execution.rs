@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use execgate_core::audit::Digest;
-use execgate_core::budget::OutputBudget;
 use execgate_core::ids::{ExecutionId, SessionId};
 use execgate_core::outcome::{Channel, Ending};
 use tokio::sync::watch;
@@ -171,11 +170,6 @@ impl Execution {
     #[must_use]
     pub fn ending(&self) -> Option<Arc<Ending>> {
         self.ending.get().cloned()
-    }
-
-    /// Follows to the end and makes one result of it.
-    pub async fn result(self: &Arc<Self>, budget: &OutputBudget) -> ExecResult {
-        collect::collect(self, budget).await
     }
 
     /// Waits until the command was started, or could not be.

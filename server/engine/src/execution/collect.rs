@@ -7,7 +7,7 @@ use bytes::Bytes;
 use execgate_core::budget::{BudgetReport, OutputBudget};
 use execgate_core::outcome::{Cause, Channel, Ending};
 
-use super::{EventKind, Execution, Notice};
+use super::{EventKind, Follower, Notice};
 
 /// Most output of one stream that a budget is applied to, in bytes; of longer streams
 /// the first and the last half are looked at, and the rest is reported as omitted.
@@ -47,30 +47,32 @@ pub struct CollectedStream {
     pub report: BudgetReport,
 }
 
-pub(super) async fn collect(execution: &Arc<Execution>, budget: &OutputBudget) -> ExecResult {
-    let mut follower = execution.follow();
-    let (mut stdout, mut stderr) = (Window::default(), Window::default());
-    let mut background = Window::default();
-    let (mut ending, mut notices) = (None, Vec::new());
-    while let Some(event) = follower.next().await {
-        match event.kind {
-            EventKind::Output { channel, data, .. } => match channel {
-                Channel::Stdout | Channel::Terminal => stdout.push(data),
-                Channel::Stderr => stderr.push(data),
-                Channel::Background => background.push(data),
-            },
-            EventKind::Notice(notice) => notices.push(notice),
-            EventKind::Finished(finished) => ending = Some(finished),
-            // A reader that is there from the start is waited for: it sees no gap.
-            EventKind::Started | EventKind::Gap { .. } => {}
+impl Follower {
+    /// Follows to the end and makes one result of it.
+    pub async fn result(mut self, budget: &OutputBudget) -> ExecResult {
+        let (mut stdout, mut stderr) = (Window::default(), Window::default());
+        let mut background = Window::default();
+        let (mut ending, mut notices) = (None, Vec::new());
+        while let Some(event) = self.next().await {
+            match event.kind {
+                EventKind::Output { channel, data, .. } => match channel {
+                    Channel::Stdout | Channel::Terminal => stdout.push(data),
+                    Channel::Stderr => stderr.push(data),
+                    Channel::Background => background.push(data),
+                },
+                EventKind::Notice(notice) => notices.push(notice),
+                EventKind::Finished(finished) => ending = Some(finished),
+                // A reader that is there from the start is waited for: it sees no gap.
+                EventKind::Started | EventKind::Gap { .. } => {}
+            }
         }
-    }
-    ExecResult {
-        ending,
-        stdout: stdout.under(budget),
-        stderr: stderr.under(budget),
-        background: background.under(budget),
-        notices,
+        ExecResult {
+            ending,
+            stdout: stdout.under(budget),
+            stderr: stderr.under(budget),
+            background: background.under(budget),
+            notices,
+        }
     }
 }
 

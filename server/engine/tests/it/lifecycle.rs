@@ -131,13 +131,12 @@ async fn the_report_of_ended_processes_hides_secrets() {
 async fn closing_ends_the_running_command() {
     let gate = Gate::open().await;
     let session = gate.session(defaults()).await;
-    let execution = gate.start(&session, command("echo part; sleep 99")).await;
-    let mut follower = execution.follow();
+    let mut follower = gate.start(&session, command("echo part; sleep 99")).await;
     for _ in 0..2 {
         follower.next().await.unwrap();
     }
     gate.close(&session).await;
-    let result = execution.result(&session.settings.output_budget).await;
+    let result = follower.result(&session.settings.output_budget).await;
     let ending = result.ending.unwrap();
     assert_eq!(ending.cause, Cause::SessionClosed);
     assert!(

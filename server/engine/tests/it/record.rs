@@ -38,7 +38,7 @@ async fn kinds(gate: &Gate) -> Vec<AuditKind> {
 async fn the_intent_comes_before_the_command_and_the_outcome_before_finished() {
     let gate = Gate::open().await;
     let session = gate.session(defaults()).await;
-    let execution = gate
+    let mut follower = gate
         .start(&session, command("exit_code() { return 3; }; exit_code"))
         .await;
     let before = kinds(&gate).await;
@@ -46,11 +46,13 @@ async fn the_intent_comes_before_the_command_and_the_outcome_before_finished() {
         before[..2],
         [AuditKind::SessionCreated, AuditKind::ExecutionIntent]
     );
-    let mut follower = execution.follow();
     while let Some(event) = follower.next().await {
         if let EventKind::Finished(_) = event.kind {
             let outcome = records(&gate).await.pop().unwrap();
-            assert_eq!(outcome.execution_id.as_deref(), Some(execution.id.as_str()));
+            assert_eq!(
+                outcome.execution_id.as_deref(),
+                Some(follower.execution().id.as_str())
+            );
             let AuditBody::ExecutionOutcome(body) = outcome.body else {
                 panic!("{outcome:?}");
             };

@@ -58,8 +58,7 @@ async fn output_arrives_while_the_command_runs() {
     let gate = Gate::open().await;
     let session = gate.shell("bash").await;
     let script = "for i in 1 2; do echo $i; echo e$i >&2; sleep 0.7; done";
-    let execution = gate.start(&session, command(script)).await;
-    let mut follower = execution.follow();
+    let mut follower = gate.start(&session, command(script)).await;
     let start = Instant::now();
     let mut arrivals = Vec::new();
     while let Some(event) = follower.next().await {
@@ -81,10 +80,9 @@ async fn output_arrives_while_the_command_runs() {
 async fn a_hundred_megabytes_come_through_whole() {
     let gate = Gate::open().await;
     let session = gate.shell("bash").await;
-    let execution = gate
+    let mut follower = gate
         .start(&session, command("yes | head -c 100000000"))
         .await;
-    let mut follower = execution.follow();
     let (mut hash, mut next) = (Sha256::new(), 0);
     let mut ending = None;
     while let Some(event) = follower.next().await {
@@ -177,9 +175,9 @@ async fn the_shell_adds_nothing_of_its_own_to_stderr() {
 async fn cancelling_stops_the_command() {
     let gate = Gate::open().await;
     let session = gate.shell("bash").await;
-    let execution = gate.start(&session, command("sleep 30")).await;
-    session.cancel(&execution.id).await.unwrap();
-    let result = execution.result(&session.settings.output_budget).await;
+    let follower = gate.start(&session, command("sleep 30")).await;
+    session.cancel(&follower.execution().id).await.unwrap();
+    let result = follower.result(&session.settings.output_budget).await;
     let ending = result.ending.unwrap();
     // SIGINT may come between fork and exec and be lost; then SIGTERM ends it.
     assert_eq!(ending.cause, Cause::Cancelled);
@@ -195,7 +193,9 @@ async fn a_second_command_is_refused_or_waits() {
     let session = gate.shell("bash").await;
     let first = gate.start(&session, command("sleep 0.3; n=1")).await;
     let refused = gate.try_start(&session, command("true")).await.unwrap_err();
-    assert!(matches!(&*refused, Error::SessionBusy { running, .. } if *running == first.id));
+    assert!(
+        matches!(&*refused, Error::SessionBusy { running, .. } if *running == first.execution().id)
+    );
     let queued = Command {
         queue_if_busy: true,
         ..command("echo $n")

@@ -13,7 +13,7 @@ use execgate_core::outcome::Outcome;
 use execgate_core::policy::Policy;
 use execgate_core::redact::RedactionRules;
 use execgate_engine::audit::{AuditStore, SegmentLog, SegmentLogOptions};
-use execgate_engine::execution::{Command, ExecResult, Execution, Notice};
+use execgate_engine::execution::{Command, ExecResult, Follower, Notice};
 use execgate_engine::local::{LocalSettings, LocalUser};
 use execgate_engine::session::{OnShellExit, Session, SessionSettings};
 use execgate_engine::transport::Leftovers;
@@ -91,7 +91,7 @@ impl Gate {
         .await
     }
 
-    pub(crate) async fn start(&self, session: &Session, command: Command) -> Arc<Execution> {
+    pub(crate) async fn start(&self, session: &Session, command: Command) -> Follower {
         self.try_start(session, command).await.unwrap()
     }
 
@@ -99,12 +99,12 @@ impl Gate {
         &self,
         session: &Session,
         command: Command,
-    ) -> Result<Arc<Execution>, Arc<Error>> {
+    ) -> Result<Follower, Arc<Error>> {
         let accepted = self
             .engine
             .exec(&self.principal, &session.id, None, command)
             .await?;
-        Ok(accepted.execution)
+        Ok(accepted.follower)
     }
 
     /// Runs a script to its end.
@@ -122,9 +122,9 @@ impl Gate {
             timeout: Some(limit),
             ..command(script)
         };
-        let execution = self.start(session, command).await;
+        let follower = self.start(session, command).await;
         let budget = OutputBudget::default();
-        tokio::time::timeout(Duration::from_secs(30), execution.result(&budget))
+        tokio::time::timeout(Duration::from_secs(30), follower.result(&budget))
             .await
             .unwrap_or_else(|_| panic!("no end of {script:?}"))
     }
