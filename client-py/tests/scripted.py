@@ -5,6 +5,7 @@ What it does not know it answers as a server that is too old would.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Union
@@ -22,10 +23,13 @@ from execgate.v1.session_pb2_grpc import (
     add_SessionServiceServicer_to_server,
 )
 
+#: Longest wait for something that is about to happen, in seconds.
+LIMIT_SECONDS = 20
+
 TOKEN = "0123456789abcdef"  # noqa: S105 - opens nothing
 
-#: Answers to one execution; an error ends it.
-Script = Sequence[Union[events_pb2.ExecEvent, "RichError"]]
+#: Answers to one execution; an error ends it, an event is waited for.
+Script = Sequence[Union[events_pb2.ExecEvent, "RichError", threading.Event]]
 
 
 class RichError:
@@ -116,6 +120,7 @@ class ScriptedServer(SessionServiceServicer, ExecServiceServicer):
     def __init__(self, scripts: Mapping[str, Script]) -> None:
         self._scripts = scripts
         self.requests: list[Message] = []
+        self.exec_ended = threading.Event()
         self._server = grpc.server(ThreadPoolExecutor(max_workers=4))
         add_SessionServiceServicer_to_server(self, self._server)
         add_ExecServiceServicer_to_server(self, self._server)
@@ -152,9 +157,12 @@ class ScriptedServer(SessionServiceServicer, ExecServiceServicer):
     ) -> Iterator[exec_pb2.ExecResponse]:
         """Plays the script that the command names."""
         self.requests.append(request)
+        context.add_callback(self.exec_ended.set)
         for step in self._scripts[request.spec.script]:
             if isinstance(step, RichError):
                 step.raise_in(context)
+            elif isinstance(step, threading.Event):
+                step.wait(LIMIT_SECONDS)
             else:
                 yield exec_pb2.ExecResponse(event=step)
 
@@ -167,6 +175,8 @@ class ScriptedServer(SessionServiceServicer, ExecServiceServicer):
         for step in self._scripts[request.spec.script]:
             if isinstance(step, RichError):
                 step.raise_in(context)
+            elif isinstance(step, threading.Event):
+                step.wait(LIMIT_SECONDS)
             elif step.output.channel == types_pb2.CHANNEL_STDERR:
                 result.stderr += step.output.data
             elif step.HasField("output"):

@@ -26,7 +26,19 @@ from execgate import (
 )
 from execgate.events import EventKind
 
-from .scripted import TOKEN, RichError, Script, ScriptedServer, finished, output, started
+from .scripted import (
+    LIMIT_SECONDS,
+    TOKEN,
+    RichError,
+    Script,
+    ScriptedServer,
+    finished,
+    output,
+    started,
+)
+
+#: Set at the end of each test, so that no call outlives it.
+NEVER = threading.Event()
 
 SCRIPTS: dict[str, Script] = {
     "hello": [
@@ -46,6 +58,7 @@ SCRIPTS: dict[str, Script] = {
     ],
     "cut": [started(), output("STDOUT", 0, b"partial")],
     "lost connection": [started(), RichError(grpc.StatusCode.UNAVAILABLE, "Socket closed")],
+    "endless": [started(), NEVER, finished(0)],
     "no start": [output("STDOUT", 0, b"x"), finished(0)],
 }
 
@@ -53,7 +66,9 @@ SCRIPTS: dict[str, Script] = {
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
     server = ScriptedServer(SCRIPTS)  # type: ignore[abstract]  # the rest is UNIMPLEMENTED
+    NEVER.clear()
     yield server
+    NEVER.set()
     server.stop()
 
 
@@ -126,6 +141,24 @@ def test_closed_stream_has_no_result(session: Session) -> None:
     assert list(stream) == []
     with pytest.raises(Cancelled):
         stream.result()
+
+
+def test_dropped_stream_ends_the_call(server: ScriptedServer, session: Session) -> None:
+    for event in session.exec("endless"):
+        assert event.kind is EventKind.STARTED
+        break
+    assert server.exec_ended.wait(LIMIT_SECONDS)
+
+
+def test_client_closed_elsewhere_ends_a_stream(server: ScriptedServer) -> None:
+    client = Client(server.address, token=TOKEN)
+    stream = client.session().exec("endless")
+    next(stream)
+    closing = threading.Timer(0.1, client.close)
+    closing.start()
+    with pytest.raises(ClientClosed):
+        next(stream)
+    closing.join()
 
 
 def test_stream_closed_after_its_end_keeps_its_result(session: Session) -> None:
