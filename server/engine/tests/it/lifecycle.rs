@@ -136,7 +136,11 @@ async fn closing_ends_the_running_command() {
         follower.next().await.unwrap();
     }
     gate.close(&session).await;
-    let result = follower.result(&session.settings.output_budget).await;
+    let result = follower
+        .execution()
+        .follow()
+        .result(&session.settings.output_budget)
+        .await;
     let ending = result.ending.unwrap();
     assert_eq!(ending.cause, Cause::SessionClosed);
     assert!(
