@@ -5,10 +5,11 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+import re
 import sys
 
 import pytest
-from running_server import Server
+from running_server import REPOSITORY, Server
 
 import execgate
 from execgate import Client
@@ -27,6 +28,16 @@ def test_examples_run(name: str, server: Server) -> None:
         known |= {"address": server.address, "token": server.token}
         outcome = doctest.testmod(importlib.import_module(name), extraglobs=known)
     assert outcome.failed == 0
+
+
+@pytest.mark.parametrize("readme", ["client-py/README.md", "README.md"])
+def test_readme_runs(readme: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXECGATE_TOKEN", server.token)
+    text = (REPOSITORY / readme).read_text(encoding="utf-8")
+    blocks: list[str] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block.replace("127.0.0.1:7443", server.address), {})  # noqa: S102 - our own words
 
 
 def test_there_are_examples() -> None:
