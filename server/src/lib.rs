@@ -4,5 +4,7 @@
 pub mod cli;
 pub mod config;
 pub mod data_dir;
+pub mod grpc;
 pub mod logging;
+pub mod serve;
 pub mod token;

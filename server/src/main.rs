@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use execgate_engine::launcher;
 use execgate_server::cli::{Cli, Task};
+use execgate_server::serve::serve;
 
 /// Exit code for a configuration that is no good, as clap has for arguments.
 const EXIT_USAGE: u8 = 2;
@@ -23,11 +24,13 @@ fn main() -> ExitCode {
     }
     match Cli::parse().prepare() {
         Ok(Task::Done) => ExitCode::SUCCESS,
-        Ok(Task::Serve(config)) => {
-            // SERVE HOOK: `execgate_server::serve::serve(*config)` goes here.
-            tracing::error!(data_dir = %config.data_dir.display(), "nothing to serve yet");
-            ExitCode::FAILURE
-        }
+        Ok(Task::Serve(config)) => match serve(*config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("execgate: failed to {error}");
+                ExitCode::FAILURE
+            }
+        },
         Err(error) => {
             eprintln!("execgate: failed to {error}");
             ExitCode::from(EXIT_USAGE)

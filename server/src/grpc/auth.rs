@@ -1,0 +1,258 @@
+//! Who calls. Decided before any service but grpc.health is reached: over TCP by the
+//! bearer token, over a Unix socket by the peer's process. What a handler gets is a
+//! [`Principal`], through [`principal`], and the engine does nothing without one.
+//!
+//! Token and socket are the same human, so both are one principal: what was opened one
+//! way is there the other way.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use execgate_core::audit::{AuditBody, AuthFailure, Micros, NewRecord, SYSTEM_PRINCIPAL};
+use execgate_core::ids::Principal;
+use execgate_engine::audit::{AuditStore, Durability};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Request, Response};
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use super::peer::Peer;
+use super::refusal::Refusal;
+use crate::token::Token;
+
+/// The one principal of a server with one token.
+const PRINCIPAL: &str = "local";
+/// Health is open: a probe has no token, and learns nothing but whether we serve.
+const OPEN_SERVICE: &str = "/grpc.health.v1.Health/";
+/// The scheme of the header.
+const SCHEME: &str = "bearer";
+/// Bytes of a method's name in a record.
+const MAX_METHOD_BYTES: usize = 128;
+/// Failures recorded at once, so that whoever knocks fills no disk.
+const RECORD_BURST: u32 = 10;
+/// Failures recorded in a row beyond that: one in each of these.
+const RECORD_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Who calls, as [`Authenticate`] found out.
+///
+/// # Errors
+/// Where no caller was established: the call never passed the gate.
+pub(crate) fn principal<T>(request: &tonic::Request<T>) -> Result<Principal, Refusal> {
+    let known = request.extensions().get::<Principal>().cloned();
+    known.ok_or(Refusal::Unauthenticated {
+        reason: "the caller is not known",
+    })
+}
+
+/// The gate's knowledge.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    token: Token,
+    audit: Arc<dyn AuditStore>,
+    bucket: Mutex<Bucket>,
+}
+
+impl Gate {
+    /// A gate that opens to `token`, and records in `audit` whom it turns away.
+    pub(crate) fn new(token: Token, audit: Arc<dyn AuditStore>) -> Self {
+        Self {
+            token,
+            audit,
+            bucket: Mutex::new(Bucket::new(Instant::now())),
+        }
+    }
+
+    fn admit(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Result<Principal, Refusal> {
+        match peer {
+            Some(Peer::Tcp(_)) => self.check_token(headers)?,
+            Some(Peer::Owner { .. }) => {}
+            Some(Peer::Refused { reason, .. }) => {
+                return Err(Refusal::CalledFromSession { reason });
+            }
+            None => {
+                return Err(Refusal::Unauthenticated {
+                    reason: "the peer is not known",
+                });
+            }
+        }
+        Ok(Principal::new(PRINCIPAL))
+    }
+
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let refused = |reason| Err(Refusal::Unauthenticated { reason });
+        let mut given = headers.get_all(AUTHORIZATION).iter();
+        let Some(value) = given.next() else {
+            return refused("no bearer token was sent");
+        };
+        if given.next().is_some() {
+            return refused("more than one authorization was sent");
+        }
+        let presented = value.to_str().ok().and_then(|value| value.split_once(' '));
+        match presented {
+            Some((scheme, token))
+                if scheme.eq_ignore_ascii_case(SCHEME)
+                    && self.token.matches(token.trim().as_bytes()) =>
+            {
+                Ok(())
+            }
+            _ => refused("the bearer token is not this server's"),
+        }
+    }
+
+    /// Puts a failure into the audit log, within bounds.
+    fn record(&self, method: &str, peer: Option<&Peer>, refusal: &Refusal) {
+        let reason = match refusal {
+            Refusal::Unauthenticated { reason } | Refusal::CalledFromSession { reason } => reason,
+            _ => "it was refused",
+        };
+        let peer = peer.map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        tracing::warn!(rpc.method = method, peer, reason, "caller turned away");
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(unrecorded) = bucket.take(Instant::now()) else {
+            return;
+        };
+        drop(bucket);
+        let reason = match unrecorded {
+            0 => (*reason).to_owned(),
+            more => format!("{reason}; {more} more before it were not recorded"),
+        };
+        let method = method
+            .get(..method.floor_char_boundary(MAX_METHOD_BYTES))
+            .unwrap_or(method);
+        let record = NewRecord {
+            time: Micros::from(SystemTime::now()),
+            principal: SYSTEM_PRINCIPAL.to_owned(),
+            session_id: None,
+            execution_id: None,
+            trace_id: None,
+            body: AuditBody::AuthFailure(AuthFailure {
+                method: method.to_owned(),
+                peer,
+                reason,
+            }),
+        };
+        let appended = self.audit.append(record, Durability::Written);
+        tokio::spawn(async move {
+            if let Err(error) = appended.await {
+                tracing::error!(%error, "audit record lost");
+            }
+        });
+    }
+}
+
+/// How many failures may be recorded now.
+#[derive(Debug)]
+struct Bucket {
+    left: u32,
+    filled: Instant,
+    unrecorded: u64,
+}
+
+impl Bucket {
+    fn new(now: Instant) -> Self {
+        Self {
+            left: RECORD_BURST,
+            filled: now,
+            unrecorded: 0,
+        }
+    }
+
+    /// Whether to record, and how many went unrecorded before.
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        let waited = now.saturating_duration_since(self.filled);
+        let fresh = waited.as_nanos() / RECORD_INTERVAL.as_nanos();
+        if fresh > 0 {
+            self.left = RECORD_BURST.min(
+                self.left
+                    .saturating_add(u32::try_from(fresh).unwrap_or(u32::MAX)),
+            );
+            self.filled = now;
+        }
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                Some(std::mem::take(&mut self.unrecorded))
+            }
+            None => {
+                self.unrecorded += 1;
+                None
+            }
+        }
+    }
+}
+
+/// Puts the gate before everything that is inside.
+#[derive(Debug, Clone)]
+pub(crate) struct AuthenticateLayer(pub(crate) Arc<Gate>);
+
+impl<S> Layer<S> for AuthenticateLayer {
+    type Service = Authenticate<S>;
+
+    fn layer(&self, inner: S) -> Authenticate<S> {
+        Authenticate {
+            inner,
+            gate: Arc::clone(&self.0),
+        }
+    }
+}
+
+/// The gate and what is behind it.
+#[derive(Debug, Clone)]
+pub(crate) struct Authenticate<S> {
+    inner: S,
+    gate: Arc<Gate>,
+}
+
+impl<S> Service<Request<Body>> for Authenticate<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = futures::future::Either<
+        S::Future,
+        futures::future::Ready<Result<Response<Body>, S::Error>>,
+    >;
+
+    fn poll_ready(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let method = request.uri().path();
+        if !method.starts_with(OPEN_SERVICE) {
+            let peer = request.extensions().get::<Peer>();
+            match self.gate.admit(peer, request.headers()) {
+                Ok(principal) => {
+                    request.extensions_mut().insert(principal);
+                }
+                Err(refusal) => {
+                    self.gate.record(method, peer, &refusal);
+                    let answer = refusal.into_response();
+                    return futures::future::Either::Right(futures::future::ready(Ok(answer)));
+                }
+            }
+        }
+        // Nothing behind the gate has a use for it.
+        request.headers_mut().remove(AUTHORIZATION);
+        futures::future::Either::Left(self.inner.call(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_recorded_within_bounds_and_the_rest_is_counted() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(start);
+        let recorded = (0..100).filter(|_| bucket.take(start).is_some()).count();
+        assert_eq!(recorded, 10);
+        assert_eq!(bucket.take(start + RECORD_INTERVAL), Some(90));
+        assert_eq!(bucket.take(start + RECORD_INTERVAL), None);
+    }
+}

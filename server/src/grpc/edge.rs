@@ -1,0 +1,119 @@
+//! What all services share: the engine, the operator's settings that requests are
+//! measured against, and the two translations that need the engine's rules (what may be
+//! shown of a text, and of a denial). No state of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+use execgate_core::budget::OutputBudget;
+use execgate_core::policy::{Denial, Policy, PolicyStack};
+use execgate_core::redact::redact_text;
+use execgate_core::shell::ShellKind;
+use execgate_engine::session::Session;
+use execgate_engine::{Engine, Error};
+
+use super::refusal::{DeniedCommand, Refusal};
+
+/// The longest time limit of a command: a day is longer than any build.
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Silence after which a stream carries a KeepAlive: proxies cut after 30 or 60 seconds.
+pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Most bytes of a command in an answer; the audit log has all of it.
+const MAX_SHOWN_COMMAND_BYTES: usize = 4096;
+/// Most bytes of a process's command line in an answer.
+const MAX_SHOWN_PROCESS_BYTES: usize = 1024;
+
+/// What the operator's configuration says about sessions.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionDefaults {
+    /// Time limit of commands that name none.
+    pub(crate) timeout: Duration,
+    /// Idle time of sessions that name none.
+    pub(crate) idle_ttl: Duration,
+    /// The longest lifetime; nothing for no bound.
+    pub(crate) max_lifetime: Option<Duration>,
+    /// What Run returns when nobody says.
+    pub(crate) budget: OutputBudget,
+}
+
+impl SessionDefaults {
+    /// The longest idle time that a session can have.
+    pub(crate) fn max_idle_ttl(&self) -> Duration {
+        self.max_lifetime.unwrap_or(MAX_TIMEOUT).max(self.idle_ttl)
+    }
+}
+
+/// What the services work with.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) defaults: SessionDefaults,
+    /// The shells of this machine, best first.
+    pub(crate) shells: Vec<ShellKind>,
+}
+
+impl Edge {
+    /// A text as a caller may see it.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        redact_text(&self.engine.settings().redaction, text)
+    }
+
+    /// A process's command line as a caller may see it.
+    pub(crate) fn redact_process(&self, command: &str) -> String {
+        shorten(self.redact(command), MAX_SHOWN_PROCESS_BYTES)
+    }
+
+    /// A command, already redacted, as far as answers carry it.
+    pub(crate) fn shown_command(command: &str) -> String {
+        shorten(command.to_owned(), MAX_SHOWN_COMMAND_BYTES)
+    }
+
+    /// The policies that judge a session's commands, the operator's first.
+    pub(crate) fn policy_of(&self, session: Option<&Session>) -> PolicyStack {
+        let operator = PolicyStack::new(self.engine.settings().policy.clone());
+        match session.and_then(|session| session.settings.policy.clone()) {
+            Some(own) => operator.narrowed_by(own),
+            None => operator,
+        }
+    }
+
+    /// The layer that a policy of this name stands in.
+    pub(crate) fn layer(&self, policy: &str) -> &'static str {
+        match self.engine.settings().policy.name() == policy {
+            true => "operator",
+            false => "session",
+        }
+    }
+
+    /// A denial with all that its caller may know.
+    pub(crate) fn denied(&self, denial: Denial, policy: &PolicyStack) -> Refusal {
+        Refusal::Denied(Box::new(DeniedCommand {
+            excerpt: self.redact(&denial.excerpt),
+            layer: self.layer(&denial.policy),
+            policy_hash: HEXLOWER.encode(&policy.content_hash()),
+            denial,
+        }))
+    }
+
+    /// What the engine says about a command of this session.
+    pub(crate) fn refused(&self, error: Arc<Error>, session: &Session) -> Refusal {
+        match &*error {
+            Error::PolicyDenied(denial) => {
+                self.denied(denial.as_ref().clone(), &self.policy_of(Some(session)))
+            }
+            _ => Refusal::Engine(error),
+        }
+    }
+
+    /// The operator's policy itself.
+    pub(crate) fn operator_policy(&self) -> &Policy {
+        &self.engine.settings().policy
+    }
+}
+
+/// At most so many bytes, cut between characters.
+fn shorten(mut text: String, bytes: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes));
+    text
+}

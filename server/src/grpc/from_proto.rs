@@ -1,0 +1,22 @@
+//! Requests into values of the engine. What leaves here is valid; what cannot be is
+//! refused with the path of its field, and a field that this server does not have yet is
+//! refused too, never ignored.
+
+mod audit;
+mod budget;
+mod execution;
+mod fence;
+mod fields;
+mod page;
+mod policy;
+mod session;
+
+pub(crate) use audit::audit_query;
+pub(crate) use execution::{
+    Ask, Attach, Judged, MAX_ARGV_BYTES, OnDisconnect, Purpose, attach, executions_page, judged,
+    of_exec, of_run,
+};
+pub(crate) use fields::{MAX_ENV_BYTES, execution_id, session_id};
+pub(crate) use page::{Page, Position, seal};
+pub(crate) use policy::session_policy;
+pub(crate) use session::{NewSession, new_session, sessions_page};

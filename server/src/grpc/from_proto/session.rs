@@ -1,0 +1,222 @@
+//! Requests about sessions.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use execgate_core::ids::SessionId;
+use execgate_engine::session::{OnShellExit, SessionSettings};
+use execgate_engine::transport::{Leftovers, WindowSize};
+use execgate_proto::v1;
+use v1::create_session_request::Target;
+
+use super::budget::budget;
+use super::fields::{self, duration, enumeration};
+use super::{Page, fence, policy};
+use crate::grpc::edge::{Edge, MAX_TIMEOUT};
+use crate::grpc::refusal::Refusal;
+use crate::grpc::to_proto;
+
+/// Size of a terminal when nobody says.
+const DEFAULT_ROWS: u16 = 24;
+const DEFAULT_COLUMNS: u16 = 80;
+/// The largest size in either direction, as the API says.
+const MAX_CELLS: u32 = 10_000;
+/// Bytes of a terminal's name at most, as the API says.
+const MAX_TERM_BYTES: usize = 64;
+/// Labels at most, and their bytes, as the API says.
+const MAX_LABELS: usize = 32;
+const MAX_LABEL_KEY_BYTES: usize = 64;
+const MAX_LABEL_VALUE_BYTES: usize = 256;
+
+/// A session to be created.
+#[derive(Debug)]
+pub(crate) struct NewSession {
+    /// The id that the client chose.
+    pub(crate) id: Option<SessionId>,
+    /// Everything else.
+    pub(crate) settings: SessionSettings,
+}
+
+/// A session as it is asked for.
+pub(crate) fn new_session(
+    request: v1::CreateSessionRequest,
+    edge: &Edge,
+) -> Result<NewSession, Refusal> {
+    local_target(request.target)?;
+    refuse_missing(&request.workspace, "field workspace")?;
+    refuse_missing(&request.from_checkpoint, "field from_checkpoint")?;
+    no_checkpoints("checkpoints", request.checkpoints)?;
+    no_secrets("secrets", &request.secrets)?;
+    let _lost_or_reconnect: v1::OnTransportLoss =
+        enumeration("on_transport_loss", request.on_transport_loss)?;
+    fence::check(
+        request.fence.unwrap_or_default(),
+        &to_proto::fence(edge.engine.isolation()),
+    )?;
+    let id = fields::given(request.session_id)
+        .map(|id| fields::session_id(&id))
+        .transpose()?;
+    let mut env = fields::environment("env", request.env)?;
+    let defaults = &edge.defaults;
+    let lifetime = lifetime(request.max_lifetime, defaults.max_lifetime)?;
+    let budget = request
+        .output_budget
+        .map(|b| budget("output_budget", b, &defaults.budget));
+    let settings = SessionSettings {
+        shell: fields::path("shell", request.shell)?,
+        cwd: fields::path("cwd", request.cwd)?
+            .map(absolute)
+            .transpose()?,
+        terminal: request
+            .terminal
+            .map(|t| terminal(t, &mut env))
+            .transpose()?,
+        env,
+        policy: policy::session_policy(request.policy.unwrap_or_default())?,
+        output_budget: budget
+            .transpose()?
+            .unwrap_or_else(|| defaults.budget.clone()),
+        default_timeout: duration("default_timeout", request.default_timeout, MAX_TIMEOUT)?
+            .unwrap_or(defaults.timeout),
+        idle_ttl: duration("idle_ttl", request.idle_ttl, defaults.max_idle_ttl())?
+            .unwrap_or(defaults.idle_ttl),
+        max_lifetime: lifetime,
+        on_shell_exit: match enumeration("on_shell_exit", request.on_shell_exit)? {
+            v1::OnShellExit::Unspecified | v1::OnShellExit::Restart => OnShellExit::Restart,
+            v1::OnShellExit::Lost => OnShellExit::Lose,
+        },
+        leftovers: match request.keep_background {
+            true => Leftovers::Keep,
+            false => Leftovers::Kill,
+        },
+        labels: labels("labels", request.labels)?,
+    };
+    Ok(NewSession { id, settings })
+}
+
+/// A page of sessions and what it is filtered by.
+pub(crate) fn sessions_page(
+    request: v1::ListSessionsRequest,
+) -> Result<(Page, BTreeMap<String, String>, Vec<v1::SessionState>), Refusal> {
+    let page = Page::parse(to_proto::SESSIONS, request.page_size, &request.page_token)?;
+    let states = request
+        .states
+        .into_iter()
+        .enumerate()
+        .map(|(index, state)| {
+            let field = format!("states[{index}]");
+            match enumeration(&field, state)? {
+                v1::SessionState::Unspecified => Err(Refusal::field(field, "is not set")),
+                state => Ok(state),
+            }
+        });
+    Ok((
+        page,
+        labels("labels", request.labels)?,
+        states.collect::<Result<_, _>>()?,
+    ))
+}
+
+fn local_target(target: Option<Target>) -> Result<(), Refusal> {
+    match target {
+        None => Ok(()),
+        Some(Target::Local(local)) => refuse_missing(&local.profile, "field local.profile"),
+        Some(Target::Ssh(_)) => Err(Refusal::not_implemented("target ssh")),
+        Some(Target::Docker(_)) => Err(Refusal::not_implemented("target docker")),
+    }
+}
+
+/// Refuses a text that is set and means something that is not there yet.
+fn refuse_missing(value: &str, what: &str) -> Result<(), Refusal> {
+    match value {
+        "" => Ok(()),
+        _ => Err(Refusal::not_implemented(what)),
+    }
+}
+
+pub(super) fn no_checkpoints(field: &str, mode: i32) -> Result<(), Refusal> {
+    match enumeration(field, mode)? {
+        v1::CheckpointMode::Unspecified | v1::CheckpointMode::Off => Ok(()),
+        v1::CheckpointMode::Auto | v1::CheckpointMode::Every => {
+            Err(Refusal::not_implemented(format!("field {field}")))
+        }
+    }
+}
+
+pub(super) fn no_secrets(field: &str, secrets: &[v1::SecretReference]) -> Result<(), Refusal> {
+    match secrets.is_empty() {
+        true => Ok(()),
+        false => Err(Refusal::not_implemented(format!("field {field}"))),
+    }
+}
+
+fn absolute(cwd: String) -> Result<String, Refusal> {
+    match cwd.starts_with('/') {
+        true => Ok(cwd),
+        false => Err(Refusal::field("cwd", "is not an absolute path")),
+    }
+}
+
+fn lifetime(
+    wanted: Option<prost_types::Duration>,
+    operator: Option<Duration>,
+) -> Result<Option<Duration>, Refusal> {
+    let max = operator.unwrap_or(Duration::MAX);
+    Ok(duration("max_lifetime", wanted, max)?.or(operator))
+}
+
+fn terminal(
+    terminal: v1::Terminal,
+    env: &mut BTreeMap<String, String>,
+) -> Result<WindowSize, Refusal> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._+-".contains(&b);
+    if terminal.term.len() > MAX_TERM_BYTES || !terminal.term.bytes().all(plain) {
+        return Err(Refusal::field(
+            "terminal.term",
+            "is not 1 to 64 of [A-Za-z0-9._+-]",
+        ));
+    }
+    if let Some(term) = fields::given(terminal.term) {
+        env.entry("TERM".to_owned()).or_insert(term);
+    }
+    let size = terminal.size.unwrap_or_default();
+    Ok(WindowSize {
+        rows: cells("terminal.size.rows", size.rows, DEFAULT_ROWS)?,
+        columns: cells("terminal.size.columns", size.columns, DEFAULT_COLUMNS)?,
+    })
+}
+
+fn cells(field: &str, number: u32, default: u16) -> Result<u16, Refusal> {
+    match u16::try_from(number) {
+        Ok(0) => Ok(default),
+        Ok(cells) if number <= MAX_CELLS => Ok(cells),
+        _ => Err(Refusal::field(
+            field,
+            format!("is {number}, at most {MAX_CELLS}"),
+        )),
+    }
+}
+
+fn labels(
+    field: &str,
+    labels: HashMap<String, String>,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    if labels.len() > MAX_LABELS {
+        let reason = format!("has {} labels, at most {MAX_LABELS}", labels.len());
+        return Err(Refusal::field(field, reason));
+    }
+    for (key, value) in &labels {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._/-".contains(&b);
+        if key.is_empty() || key.len() > MAX_LABEL_KEY_BYTES || !key.bytes().all(plain) {
+            return Err(Refusal::field(
+                field,
+                "holds a key that is not 1 to 64 of [a-z0-9._/-]",
+            ));
+        }
+        if value.len() > MAX_LABEL_VALUE_BYTES {
+            let reason = format!("has {} bytes, at most {MAX_LABEL_VALUE_BYTES}", value.len());
+            return Err(Refusal::field(format!("{field}[{key}]"), reason));
+        }
+    }
+    Ok(labels.into_iter().collect())
+}

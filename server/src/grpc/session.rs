@@ -1,0 +1,183 @@
+//! SessionService: check, call, map, answer.
+
+use std::sync::Arc;
+
+use execgate_core::ids::Principal;
+use execgate_engine::Error;
+use execgate_engine::session::{Session, SessionSettings};
+use execgate_proto::v1;
+use execgate_proto::v1::session_service_server::SessionService;
+use tonic::{Request, Response, Status};
+
+use super::auth::principal;
+use super::edge::Edge;
+use super::from_proto::{self, NewSession, Position};
+use super::refusal::Refusal;
+use super::to_proto;
+
+/// Processes listed in an answer at most, as the API says.
+const MAX_LISTED_PROCESSES: usize = 1000;
+
+/// The service.
+#[derive(Debug, Clone)]
+pub(crate) struct Sessions {
+    edge: Arc<Edge>,
+}
+
+impl Sessions {
+    pub(crate) fn new(edge: Arc<Edge>) -> Self {
+        Self { edge }
+    }
+
+    fn describe(&self, principal: &Principal, session: &Session) -> v1::Session {
+        let executions = self.edge.engine.executions(principal, &session.id);
+        to_proto::session(
+            session,
+            executions.map_or(0, |known| known.len()),
+            &self.edge,
+        )
+    }
+
+    /// Creates a session, or finds the one that an equal request has created.
+    async fn create(
+        &self,
+        principal: &Principal,
+        wanted: NewSession,
+    ) -> Result<(Arc<Session>, bool), Refusal> {
+        let engine = &self.edge.engine;
+        let again = wanted.id.clone().map(|id| (id, wanted.settings.clone()));
+        match engine
+            .create_session(principal, wanted.id, wanted.settings)
+            .await
+        {
+            Ok(session) => Ok((session, false)),
+            Err(error @ Error::SessionIdTaken { .. }) => {
+                let known = again.and_then(|(id, settings)| {
+                    let known = engine.session(principal, &id).ok()?;
+                    same(&known.settings, &settings).then_some(known)
+                });
+                known.map(|known| (known, true)).ok_or(error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Whether two requests ask for the same session.
+fn same(one: &SessionSettings, other: &SessionSettings) -> bool {
+    let policy = |settings: &SessionSettings| settings.policy.as_ref().map(|p| p.content_hash());
+    // Debug prints every field, quoted and in order; a policy is compared by its hash.
+    let text = |settings: &SessionSettings| {
+        format!(
+            "{:?}",
+            SessionSettings {
+                policy: None,
+                ..settings.clone()
+            }
+        )
+    };
+    policy(one) == policy(other) && text(one) == text(other)
+}
+
+#[tonic::async_trait]
+impl SessionService for Sessions {
+    async fn create_session(
+        &self,
+        request: Request<v1::CreateSessionRequest>,
+    ) -> Result<Response<v1::CreateSessionResponse>, Status> {
+        let principal = principal(&request)?;
+        let wanted = from_proto::new_session(request.into_inner(), &self.edge)?;
+        let (session, deduplicated) = self.create(&principal, wanted).await?;
+        let session = Some(self.describe(&principal, &session));
+        Ok(Response::new(v1::CreateSessionResponse {
+            session,
+            deduplicated,
+        }))
+    }
+
+    async fn get_session(
+        &self,
+        request: Request<v1::GetSessionRequest>,
+    ) -> Result<Response<v1::GetSessionResponse>, Status> {
+        let principal = principal(&request)?;
+        let id = from_proto::session_id(&request.into_inner().session_id)?;
+        let session = self
+            .edge
+            .engine
+            .session(&principal, &id)
+            .map_err(Refusal::from)?;
+        let session = Some(self.describe(&principal, &session));
+        Ok(Response::new(v1::GetSessionResponse { session }))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        let principal = principal(&request)?;
+        let (page, labels, states) = from_proto::sessions_page(request.into_inner())?;
+        let sessions = self
+            .edge
+            .engine
+            .sessions(&principal)
+            .into_iter()
+            .filter(|session| {
+                let state = to_proto::session_state(&session.snapshot().state);
+                labels
+                    .iter()
+                    .all(|(key, value)| session.settings.labels.get(key) == Some(value))
+                    && (states.is_empty() || states.contains(&state))
+            });
+        let placed = sessions.map(|s| (Position::new(s.created, s.id.as_str()), s));
+        let (sessions, next_page_token) = page.cut(to_proto::SESSIONS, placed);
+        let sessions = sessions
+            .iter()
+            .map(|s| self.describe(&principal, s))
+            .collect();
+        Ok(Response::new(v1::ListSessionsResponse {
+            sessions,
+            next_page_token,
+        }))
+    }
+
+    async fn update_session(
+        &self,
+        request: Request<v1::UpdateSessionRequest>,
+    ) -> Result<Response<v1::UpdateSessionResponse>, Status> {
+        let _caller = principal(&request)?;
+        Err(Refusal::not_implemented("method UpdateSession").into())
+    }
+
+    async fn close_session(
+        &self,
+        request: Request<v1::CloseSessionRequest>,
+    ) -> Result<Response<v1::CloseSessionResponse>, Status> {
+        let principal = principal(&request)?;
+        let request = request.into_inner();
+        let id = from_proto::session_id(&request.session_id)?;
+        if request.grace_period.is_some() {
+            return Err(Refusal::not_implemented("field grace_period").into());
+        }
+        let closed = self.edge.engine.close_session(&principal, &id).await;
+        let (session, ended) = closed.map_err(Refusal::from)?;
+        let listed = ended.iter().take(MAX_LISTED_PROCESSES);
+        Ok(Response::new(v1::CloseSessionResponse {
+            session: Some(self.describe(&principal, &session)),
+            ended_processes: listed
+                .map(|p| to_proto::ended_process(p, &self.edge))
+                .collect(),
+            ended_process_count: u32::try_from(ended.len()).unwrap_or(u32::MAX),
+            kept_processes: Vec::new(),
+        }))
+    }
+
+    async fn get_capabilities(
+        &self,
+        request: Request<v1::GetCapabilitiesRequest>,
+    ) -> Result<Response<v1::GetCapabilitiesResponse>, Status> {
+        let principal = principal(&request)?;
+        Ok(Response::new(to_proto::capabilities(
+            &self.edge, &principal,
+        )))
+    }
+}

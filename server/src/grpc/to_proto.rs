@@ -1,0 +1,27 @@
+//! Values of the engine into answers. Every text that a session had a hand in is
+//! redacted on its way out, unless it came from where that is done already.
+
+mod audit;
+mod capabilities;
+mod event;
+mod execution;
+mod fence;
+mod outcome;
+mod policy;
+mod session;
+mod time;
+
+pub(crate) use audit::{audit_page, head};
+pub(crate) use capabilities::capabilities;
+pub(crate) use event::{ExecutionView, channel, event_kind, notice};
+pub(crate) use execution::{execution, execution_state, result};
+pub(crate) use fence::fence;
+pub(crate) use policy::verdict;
+pub(crate) use session::{ended_process, session, session_state};
+pub(crate) use time::timestamp;
+
+/// Tags of listings in page tokens.
+pub(crate) const SESSIONS: &str = "sessions";
+pub(crate) const EXECUTIONS: &str = "executions";
+pub(crate) const AUDIT_OLDEST: &str = "audit";
+pub(crate) const AUDIT_NEWEST: &str = "audit-newest";

@@ -1,0 +1,249 @@
+//! Audit records. The payload goes out as it was hashed, so that a reader need not
+//! believe this translation.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use execgate_core::audit::{
+    AuditBody, AuditCause, AuditChannel, AuditObserver, AuditOutcome, ChannelTotals, CommandKind,
+    Digest, ExecutionOutcome,
+};
+use execgate_engine::audit::{AuditHead, AuditPage, AuditRecord, Micros, PageStart};
+use execgate_proto::v1;
+use v1::audit_record::Body;
+use v1::outcome::Result as ProtoResult;
+
+use super::time::{duration, timestamp};
+use super::{AUDIT_NEWEST, AUDIT_OLDEST};
+use crate::grpc::from_proto::seal;
+
+/// One page.
+pub(crate) fn audit_page(page: AuditPage) -> v1::ListAuditRecordsResponse {
+    let next_page_token = match page.next {
+        None => String::new(),
+        Some(PageStart::OldestFirst { after_sequence }) => {
+            seal(AUDIT_OLDEST, &after_sequence.to_string())
+        }
+        Some(PageStart::NewestFirst { before_sequence }) => seal(
+            AUDIT_NEWEST,
+            &before_sequence.unwrap_or(u64::MAX).to_string(),
+        ),
+    };
+    let records = page.records.into_iter().map(record).collect();
+    v1::ListAuditRecordsResponse {
+        records,
+        next_page_token,
+    }
+}
+
+/// Where the log stands.
+pub(crate) fn head(head: &AuditHead) -> v1::GetAuditHeadResponse {
+    v1::GetAuditHeadResponse {
+        sequence: head.sequence,
+        hash: digest(&head.hash),
+        ..v1::GetAuditHeadResponse::default()
+    }
+}
+
+fn record(record: AuditRecord) -> v1::AuditRecord {
+    v1::AuditRecord {
+        sequence: record.sequence,
+        time: Some(time(record.time)),
+        principal: record.principal,
+        session_id: record.session_id.unwrap_or_default(),
+        execution_id: record.execution_id.unwrap_or_default(),
+        trace_id: record.trace_id.unwrap_or_default(),
+        previous_hash: digest(&record.previous_hash),
+        hash: digest(&record.hash),
+        payload: Bytes::from(record.payload),
+        body: body(record.body),
+    }
+}
+
+fn time(time: Micros) -> prost_types::Timestamp {
+    timestamp(UNIX_EPOCH + Duration::from_micros(time.0))
+}
+
+fn digest(digest: &Digest) -> Bytes {
+    Bytes::copy_from_slice(&digest.0)
+}
+
+fn body(body: AuditBody) -> Option<Body> {
+    Some(match body {
+        AuditBody::SessionCreated(created) => Body::SessionCreated(v1::SessionCreatedRecord {
+            target: created.target,
+            shell: created.shell,
+            policy_hash: digest(&created.policy_hash),
+            isolation: created.isolation,
+            fence: None,
+        }),
+        AuditBody::SessionClosed(closed) => Body::SessionClosed(v1::SessionClosedRecord {
+            end_reason: end_reason(&closed.reason).into(),
+            reason: closed.reason,
+            killed: closed.killed,
+        }),
+        AuditBody::SessionLost(lost) => Body::SessionLost(v1::SessionLostRecord {
+            reason: lost.reason,
+            end_reason: v1::SessionEndReason::ShellBroken.into(),
+        }),
+        AuditBody::ExecutionIntent(intent) => Body::ExecutionIntent(v1::ExecutionIntentRecord {
+            command: intent.command,
+            command_hash: digest(&intent.command_hash),
+            command_kind: command_kind(intent.command_kind).into(),
+            rule: intent.rule,
+            policy_hash: digest(&intent.policy_hash),
+            cwd: intent.cwd,
+        }),
+        AuditBody::ExecutionDenied(denied) => Body::ExecutionDenied(v1::ExecutionDeniedRecord {
+            command: denied.command,
+            command_hash: digest(&denied.command_hash),
+            command_kind: command_kind(denied.command_kind).into(),
+            rule: denied.rule,
+            reason: denied.reason,
+            policy_hash: digest(&denied.policy_hash),
+        }),
+        AuditBody::ExecutionOutcome(ended) => Body::ExecutionOutcome(outcome_record(ended)),
+        AuditBody::ExecutionAbandoned(abandoned) => {
+            let intent_sequence = abandoned.intent_sequence;
+            Body::ExecutionAbandoned(v1::ExecutionAbandonedRecord { intent_sequence })
+        }
+        other => return server_body(other),
+    })
+}
+
+/// Records that are not about a session's life or a command's.
+fn server_body(body: AuditBody) -> Option<Body> {
+    Some(match body {
+        AuditBody::SignalSent(sent) => Body::SignalSent(v1::SignalSentRecord {
+            reason: signal_reason(&sent.reason).into(),
+            signal: sent.signal,
+        }),
+        AuditBody::ShellRestarted(restarted) => Body::ShellRestarted(v1::ShellRestartedRecord {
+            generation: restarted.generation,
+            reason: restarted.reason,
+        }),
+        AuditBody::AuthFailure(failure) => Body::AuthFailure(v1::AuthFailureRecord {
+            method: failure.method,
+            peer: failure.peer,
+            reason: failure.reason,
+        }),
+        AuditBody::ServerStarted(started) => Body::ServerStarted(v1::ServerStartedRecord {
+            version: started.version,
+            config_hash: digest(&started.config_hash),
+        }),
+        AuditBody::ServerStopped(stopped) => Body::ServerStopped(v1::ServerStoppedRecord {
+            reason: stopped.reason,
+        }),
+        AuditBody::Recovered(recovered) => Body::Recovered(v1::RecoveredRecord {
+            torn_bytes: recovered.torn_bytes,
+            abandoned_executions: recovered.abandoned_executions,
+            lost_sessions: recovered.lost_sessions,
+        }),
+        // A reader that does not know the kind still has the payload.
+        _ => return None,
+    })
+}
+
+fn end_reason(reason: &str) -> v1::SessionEndReason {
+    match reason {
+        "requested" | "closed by its owner" => v1::SessionEndReason::Requested,
+        "idle" | "it was idle" => v1::SessionEndReason::Idle,
+        "max_lifetime" | "its lifetime is over" => v1::SessionEndReason::MaxLifetime,
+        "server_stopping" | "server shutdown" => v1::SessionEndReason::ServerStopping,
+        _ => v1::SessionEndReason::Unspecified,
+    }
+}
+
+fn signal_reason(reason: &str) -> v1::SignalReason {
+    match reason {
+        "requested" => v1::SignalReason::Requested,
+        "timeout" => v1::SignalReason::Timeout,
+        "cancelled" => v1::SignalReason::Cancelled,
+        "closing" => v1::SignalReason::SessionClosing,
+        _ => v1::SignalReason::Unspecified,
+    }
+}
+
+fn command_kind(kind: CommandKind) -> v1::CommandKind {
+    match kind {
+        CommandKind::Script => v1::CommandKind::Script,
+        CommandKind::Argv => v1::CommandKind::Argv,
+    }
+}
+
+fn outcome_record(ended: ExecutionOutcome) -> v1::ExecutionOutcomeRecord {
+    v1::ExecutionOutcomeRecord {
+        outcome: Some(v1::Outcome {
+            result: Some(outcome(ended.outcome)),
+        }),
+        cause: cause(ended.cause).into(),
+        observed_by: observed_by(ended.observed_by).into(),
+        wall_time: Some(duration(Duration::from_micros(ended.wall_micros))),
+        channels: ended.totals.iter().map(totals).collect(),
+    }
+}
+
+fn outcome(outcome: AuditOutcome) -> ProtoResult {
+    match outcome {
+        AuditOutcome::Exit { code } => ProtoResult::Exited(v1::Exited {
+            code,
+            possible_signal: None,
+        }),
+        AuditOutcome::Signal { number, name } => {
+            ProtoResult::Signaled(v1::Signaled { number, name })
+        }
+        AuditOutcome::LaunchFailure { failure, errno } => {
+            let kind = v1::LaunchFailure::Other.into();
+            ProtoResult::LaunchFailed(v1::LaunchFailed {
+                failure: kind,
+                errno,
+                detail: failure,
+            })
+        }
+        AuditOutcome::Lost { reason } => ProtoResult::Lost(v1::Lost { reason }),
+    }
+}
+
+fn cause(cause: AuditCause) -> v1::Cause {
+    match cause {
+        AuditCause::Exited => v1::Cause::Exited,
+        AuditCause::ShellExited => v1::Cause::ShellExited,
+        AuditCause::SignaledByRequest => v1::Cause::SignaledByRequest,
+        AuditCause::Timeout => v1::Cause::Timeout,
+        AuditCause::Cancelled => v1::Cause::Cancelled,
+        AuditCause::OutputLimit => v1::Cause::OutputLimit,
+        AuditCause::Oom => v1::Cause::Oom,
+        AuditCause::SessionClosed => v1::Cause::SessionClosed,
+        AuditCause::TargetStopped => v1::Cause::TargetStopped,
+        AuditCause::TransportLost => v1::Cause::TransportLost,
+        AuditCause::ServerRestarted => v1::Cause::ServerRestarted,
+        AuditCause::ShellBroken => v1::Cause::ShellBroken,
+        AuditCause::NotStarted => v1::Cause::LaunchFailed,
+    }
+}
+
+fn observed_by(observer: AuditObserver) -> v1::ObservedBy {
+    match observer {
+        AuditObserver::Kernel => v1::ObservedBy::Kernel,
+        AuditObserver::Shell => v1::ObservedBy::Shell,
+        AuditObserver::Sshd => v1::ObservedBy::Sshd,
+        AuditObserver::Dockerd => v1::ObservedBy::Dockerd,
+        AuditObserver::Server => v1::ObservedBy::Nobody,
+    }
+}
+
+fn totals(totals: &ChannelTotals) -> v1::ChannelTotals {
+    let channel = match totals.channel {
+        AuditChannel::Stdout => v1::Channel::Stdout,
+        AuditChannel::Stderr => v1::Channel::Stderr,
+        AuditChannel::Terminal => v1::Channel::Terminal,
+        AuditChannel::Background => v1::Channel::Background,
+    };
+    v1::ChannelTotals {
+        channel: channel.into(),
+        bytes: totals.bytes,
+        lines: totals.lines,
+        redactions: totals.redactions,
+        sha256: digest(&totals.sha256),
+    }
+}

@@ -1,0 +1,96 @@
+//! What this server can do and where its limits are.
+
+use std::time::Duration;
+
+use execgate_core::budget::MAX_MAX_BYTES;
+use execgate_core::ids::Principal;
+use execgate_engine::execution::RETAINED_BYTES;
+use execgate_proto::{MAX_MESSAGE_BYTES, v1};
+
+use super::fence;
+use super::session::shell_kind;
+use super::time::duration;
+use crate::grpc::MAX_REQUEST_BYTES;
+use crate::grpc::edge::{Edge, KEEP_ALIVE_INTERVAL, MAX_TIMEOUT};
+use crate::grpc::exec::MAX_CHUNK_BYTES;
+use crate::grpc::from_proto::{MAX_ARGV_BYTES, MAX_ENV_BYTES};
+
+/// Version of the API, as `capabilities.proto` defines it.
+const API_VERSION: &str = "1.0";
+/// Finished executions that the engine keeps for each session.
+const RETAINED_EXECUTIONS: u32 = 256;
+/// Script executions that the engine lets wait in one session.
+const QUEUED_EXECUTIONS: u32 = 64;
+/// The optional features that are on, sorted.
+const FEATURES: [&str; 3] = ["attach", "evaluate_policy", "queue"];
+
+/// Everything that GetCapabilities answers.
+pub(crate) fn capabilities(edge: &Edge, principal: &Principal) -> v1::GetCapabilitiesResponse {
+    v1::GetCapabilitiesResponse {
+        api_version: API_VERSION.to_owned(),
+        server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        transports: vec![
+            local(edge),
+            missing(v1::TransportKind::Ssh),
+            missing(v1::TransportKind::Docker),
+        ],
+        limits: Some(limits(edge)),
+        features: FEATURES.map(str::to_owned).to_vec(),
+        principal: principal.to_string(),
+    }
+}
+
+fn local(edge: &Edge) -> v1::TransportCapabilities {
+    v1::TransportCapabilities {
+        kind: v1::TransportKind::Local.into(),
+        available: !edge.shells.is_empty(),
+        unavailable_reason: match edge.shells.is_empty() {
+            true => "no shell was found on the PATH of sessions".to_owned(),
+            false => String::new(),
+        },
+        terminal: true,
+        fence: Some(fence(edge.engine.isolation())),
+        shells: edge
+            .shells
+            .iter()
+            .map(|shell| shell_kind(*shell).into())
+            .collect(),
+        ..v1::TransportCapabilities::default()
+    }
+}
+
+fn missing(kind: v1::TransportKind) -> v1::TransportCapabilities {
+    v1::TransportCapabilities {
+        kind: kind.into(),
+        unavailable_reason: "this server does not have it yet".to_owned(),
+        ..v1::TransportCapabilities::default()
+    }
+}
+
+fn limits(edge: &Edge) -> v1::Limits {
+    let engine = edge.engine.settings();
+    let sessions = u32::try_from(engine.max_sessions).unwrap_or(u32::MAX);
+    v1::Limits {
+        max_request_bytes: MAX_REQUEST_BYTES as u64,
+        max_response_bytes: MAX_MESSAGE_BYTES as u64,
+        max_sessions: sessions,
+        max_sessions_per_principal: sessions,
+        max_script_bytes: engine.max_command_bytes as u64,
+        max_argv_bytes: MAX_ARGV_BYTES as u64,
+        max_env_bytes: MAX_ENV_BYTES as u64,
+        max_timeout: Some(duration(MAX_TIMEOUT)),
+        default_timeout: Some(duration(edge.defaults.timeout)),
+        max_idle_ttl: Some(duration(edge.defaults.max_idle_ttl())),
+        max_lifetime: edge.defaults.max_lifetime.map(duration),
+        max_chunk_bytes: MAX_CHUNK_BYTES as u64,
+        retained_memory_bytes: RETAINED_BYTES as u64,
+        retained_disk_bytes: 0,
+        retained_executions: RETAINED_EXECUTIONS,
+        // Finished executions are kept as long as their session, and no longer.
+        retention: Some(duration(Duration::ZERO)),
+        max_budget_bytes: MAX_MAX_BYTES as u64,
+        max_queued_executions: QUEUED_EXECUTIONS,
+        keep_alive_interval: Some(duration(KEEP_ALIVE_INTERVAL)),
+        ..v1::Limits::default()
+    }
+}

@@ -1,0 +1,144 @@
+//! What happens in an execution.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use execgate_core::outcome::{Channel, signal_name};
+use execgate_engine::execution::{EventKind, Execution, Notice};
+use execgate_engine::session::Session;
+use execgate_proto::v1;
+use v1::exec_event::Kind;
+use v1::notice::Kind as NoticeKind;
+
+use super::outcome::finished;
+use super::time::{duration, timestamp};
+use crate::grpc::edge::Edge;
+
+/// What an answer about an execution is made from.
+#[derive(Debug, Clone)]
+pub(crate) struct ExecutionView {
+    pub(crate) edge: Arc<Edge>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) execution: Arc<Execution>,
+    /// The time limit, where the request or the session says it.
+    pub(crate) timeout: Option<Duration>,
+    /// Whether a call found the execution instead of starting it.
+    pub(crate) deduplicated: bool,
+}
+
+impl ExecutionView {
+    /// The first event.
+    fn started(&self) -> v1::Started {
+        let snapshot = self.session.snapshot();
+        v1::Started {
+            session_id: self.session.id.to_string(),
+            execution_id: self.execution.id.to_string(),
+            generation: snapshot.generation,
+            kind: v1::CommandKind::Script.into(),
+            command: Edge::shown_command(&self.execution.command),
+            cwd: self.edge.redact(&snapshot.cwd),
+            start_time: self.execution.started().map(timestamp),
+            timeout: self.timeout.map(duration),
+            deduplicated: self.deduplicated,
+            audit_sequence: 0,
+        }
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn finished(&self) -> Option<v1::Finished> {
+        let generation = self.session.snapshot().generation;
+        let started = self.execution.started();
+        let ending = self.execution.ending()?;
+        Some(finished(&ending, started, generation, &self.edge))
+    }
+}
+
+/// One event; `number` is the place of a notice among the stream's notices.
+pub(crate) fn event_kind(kind: EventKind, number: u64, view: &ExecutionView) -> Kind {
+    match kind {
+        EventKind::Started => Kind::Started(view.started()),
+        EventKind::Output {
+            channel: on,
+            offset,
+            data,
+        } => Kind::Output(v1::Output {
+            channel: channel(on).into(),
+            offset,
+            data,
+        }),
+        EventKind::Gap {
+            channel: on,
+            from,
+            to,
+        } => Kind::Gap(v1::Gap {
+            channel: channel(on).into(),
+            from_offset: from,
+            to_offset: to,
+            reason: v1::GapReason::Evicted.into(),
+        }),
+        EventKind::Notice(happened) => Kind::Notice(notice(&happened, number, &view.edge)),
+        EventKind::Finished(ending) => {
+            let generation = view.session.snapshot().generation;
+            Kind::Finished(finished(
+                &ending,
+                view.execution.started(),
+                generation,
+                &view.edge,
+            ))
+        }
+    }
+}
+
+/// A channel's name in the API.
+pub(crate) fn channel(channel: Channel) -> v1::Channel {
+    match channel {
+        Channel::Stdout => v1::Channel::Stdout,
+        Channel::Stderr => v1::Channel::Stderr,
+        Channel::Terminal => v1::Channel::Terminal,
+        Channel::Background => v1::Channel::Background,
+    }
+}
+
+/// A notice.
+pub(crate) fn notice(notice: &Notice, number: u64, edge: &Edge) -> v1::Notice {
+    let (message, kind) = match notice {
+        Notice::TimeoutFired { limit } => (
+            format!(
+                "the time limit of {} was reached",
+                humantime::format_duration(*limit)
+            ),
+            Some(NoticeKind::TimeoutFired(v1::TimeoutFired {
+                timeout: Some(duration(*limit)),
+            })),
+        ),
+        Notice::SignalSent { signal, processes } => {
+            let signal = signal_name(*signal);
+            // The engine does not say why it sent one.
+            let reason = v1::SignalReason::Unspecified.into();
+            (
+                format!("{signal} was sent to {processes} processes or groups"),
+                Some(NoticeKind::SignalSent(v1::SignalSent { signal, reason })),
+            )
+        }
+        Notice::ShellContinued => (
+            "the shell had stopped itself and was told to go on".to_owned(),
+            Some(NoticeKind::ExecutionContinued(v1::ExecutionContinued {})),
+        ),
+        Notice::ShellRestarted { generation, lost } => (
+            format!("the shell ended and another one took its place; lost: {lost}"),
+            Some(NoticeKind::ShellRestarted(v1::ShellRestarted {
+                generation: *generation,
+                reason: "the shell ended".to_owned(),
+                lost: lost.split(", ").map(str::to_owned).collect(),
+                cwd: String::new(),
+            })),
+        ),
+        Notice::SessionLost { reason } => (format!("the session is lost: {reason}"), None),
+    };
+    v1::Notice {
+        number,
+        message: edge.redact(&message),
+        kind,
+        time: None,
+    }
+}

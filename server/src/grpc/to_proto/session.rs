@@ -1,0 +1,157 @@
+//! Sessions.
+
+use data_encoding::HEXLOWER;
+use execgate_core::budget::{OutputBudget, Select};
+use execgate_core::outcome::signal_name;
+use execgate_core::shell::ShellKind;
+use execgate_engine::session::{OnShellExit, Session, SessionSettings, SessionState};
+use execgate_engine::transport::{EndedProcess, Leftovers, WindowSize};
+use execgate_proto::v1;
+use v1::output_budget::Select as ProtoSelect;
+
+use super::fence;
+use super::time::{duration, timestamp};
+use crate::grpc::edge::Edge;
+
+/// TERM of a session with a terminal when nobody says.
+const DEFAULT_TERM: &str = "xterm-256color";
+
+/// A session as it is now.
+pub(crate) fn session(session: &Session, executions: usize, edge: &Edge) -> v1::Session {
+    let snapshot = session.snapshot();
+    let running = match &snapshot.state {
+        SessionState::Running(execution) => execution.to_string(),
+        SessionState::Ready
+        | SessionState::Closing
+        | SessionState::Closed
+        | SessionState::Lost { .. } => String::new(),
+    };
+    let labels = session.settings.labels.iter();
+    v1::Session {
+        session_id: session.id.to_string(),
+        target: Some(v1::session::Target::Local(v1::LocalTarget::default())),
+        shell: Some(v1::Shell {
+            kind: shell_kind(session.shell).into(),
+            path: session.shell_program.clone(),
+            version: String::new(),
+        }),
+        state: session_state(&snapshot.state).into(),
+        end: end(&snapshot.state),
+        generation: snapshot.generation,
+        cwd: edge.redact(&snapshot.cwd),
+        create_time: Some(timestamp(session.created)),
+        last_active_time: Some(timestamp(snapshot.last_active)),
+        expire_time: Some(timestamp(session.expires())),
+        running_execution_id: running,
+        labels: labels
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+        settings: Some(settings(&session.settings)),
+        fence: Some(fence(edge.engine.isolation())),
+        terminal: session
+            .settings
+            .terminal
+            .map(|size| terminal(size, &session.settings)),
+        background_jobs: Vec::new(),
+        background_bytes: 0,
+        policy_hash: HEXLOWER.encode(&edge.policy_of(Some(session)).content_hash()),
+        execution_count: executions as u64,
+        principal: session.principal.to_string(),
+    }
+}
+
+/// Where a session is in its life.
+pub(crate) fn session_state(state: &SessionState) -> v1::SessionState {
+    match state {
+        SessionState::Ready => v1::SessionState::Ready,
+        SessionState::Running(_) => v1::SessionState::Running,
+        SessionState::Closing => v1::SessionState::Closing,
+        SessionState::Closed => v1::SessionState::Closed,
+        SessionState::Lost { .. } => v1::SessionState::Lost,
+    }
+}
+
+fn end(state: &SessionState) -> Option<v1::SessionEnd> {
+    let (reason, detail) = match state {
+        SessionState::Ready | SessionState::Running(_) | SessionState::Closing => return None,
+        SessionState::Closed => (v1::SessionEndReason::Requested, ""),
+        SessionState::Lost { reason } => (v1::SessionEndReason::ShellBroken, reason.as_str()),
+    };
+    Some(v1::SessionEnd {
+        reason: reason.into(),
+        detail: detail.to_owned(),
+        time: None,
+    })
+}
+
+/// A process that ended with its session.
+pub(crate) fn ended_process(process: &EndedProcess, edge: &Edge) -> v1::EndedProcess {
+    v1::EndedProcess {
+        pid: u32::try_from(process.pid).unwrap_or_default(),
+        command: edge.redact_process(&process.command),
+        signal: signal_name(process.signal),
+    }
+}
+
+/// A shell's kind in the API.
+pub(super) fn shell_kind(kind: ShellKind) -> v1::ShellKind {
+    match kind {
+        ShellKind::Bash => v1::ShellKind::Bash,
+        ShellKind::Dash => v1::ShellKind::Dash,
+        ShellKind::Ash => v1::ShellKind::Ash,
+        ShellKind::Sh => v1::ShellKind::Sh,
+    }
+}
+
+fn terminal(size: WindowSize, settings: &SessionSettings) -> v1::Terminal {
+    let term = settings
+        .env
+        .get("TERM")
+        .map_or(DEFAULT_TERM, String::as_str);
+    v1::Terminal {
+        size: Some(v1::TerminalSize {
+            rows: size.rows.into(),
+            columns: size.columns.into(),
+        }),
+        term: term.to_owned(),
+    }
+}
+
+fn settings(settings: &SessionSettings) -> v1::SessionSettings {
+    v1::SessionSettings {
+        default_timeout: Some(duration(settings.default_timeout)),
+        idle_ttl: Some(duration(settings.idle_ttl)),
+        max_lifetime: settings.max_lifetime.map(duration),
+        output_budget: Some(budget(&settings.output_budget)),
+        on_shell_exit: match settings.on_shell_exit {
+            OnShellExit::Restart => v1::OnShellExit::Restart.into(),
+            OnShellExit::Lose => v1::OnShellExit::Lost.into(),
+        },
+        on_transport_loss: v1::OnTransportLoss::Lost.into(),
+        keep_background: settings.leftovers == Leftovers::Keep,
+        workspace: String::new(),
+        checkpoints: v1::CheckpointMode::Off.into(),
+        secrets: Vec::new(),
+    }
+}
+
+fn budget(budget: &OutputBudget) -> v1::OutputBudget {
+    let select = match budget.select() {
+        Select::All => ProtoSelect::All(v1::AllLines {}),
+        Select::Head { lines } => ProtoSelect::Head(v1::HeadLines {
+            lines: lines as u64,
+        }),
+        Select::Tail { lines } => ProtoSelect::Tail(v1::TailLines {
+            lines: lines as u64,
+        }),
+        Select::HeadTail { head, tail } => ProtoSelect::HeadTail(v1::HeadTailLines {
+            head: head as u64,
+            tail: tail as u64,
+        }),
+    };
+    v1::OutputBudget {
+        max_bytes: Some(budget.max_bytes() as u64),
+        select: Some(select),
+        grep: None,
+    }
+}

@@ -1,0 +1,295 @@
+//! From a configuration to a server that serves, and back to nothing in good order.
+//!
+//! ```text
+//! data dir, token, audit log, sockets ─► engine (tries its isolation) ─► SERVING
+//! SERVING ── SIGTERM, SIGINT ─► DRAINING: health says so, sessions are closed, running
+//!     calls get their last event ─► GOAWAY ─► audit log closed ─► exit
+//! ```
+//! A second signal does not wait for calls.
+
+mod listeners;
+mod local_user;
+mod settings;
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::{Duration, SystemTime};
+
+use execgate_core::audit::{
+    AuditBody, Micros, NewRecord, SYSTEM_PRINCIPAL, ServerStarted, ServerStopped,
+};
+use execgate_core::budget::BudgetError;
+use execgate_core::policy::PolicyError;
+use execgate_engine::Engine;
+use execgate_engine::audit::{
+    AuditError, AuditStore, Durability, SegmentLog, SegmentLogOptions, SyncMode,
+};
+use execgate_engine::local::ControlLevel;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use self::listeners::Listeners;
+use self::settings::Settings;
+use crate::config::{Config, ConfigError};
+use crate::data_dir::{DataDir, DataDirError};
+use crate::grpc::{self, Gate, GrpcError, Health};
+use crate::token::{TOKEN_FILE_NAME, Token};
+
+/// Cores up to which one thread serves everything: handing work between two threads cost
+/// 40 % of a round trip on two cores, measured.
+const ONE_THREAD_CORES: usize = 2;
+/// How long calls that still run may take to end once everything has been closed.
+const CALLS_LIMIT: Duration = Duration::from_secs(5);
+/// How long threads that still block may take.
+const RUNTIME_LIMIT: Duration = Duration::from_secs(1);
+
+/// Why the server does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data directory is no good.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The audit log is no good.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The configuration is no good.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The policy is no good.
+    #[error("load the policy {file}: {source}")]
+    Policy {
+        /// Where it stands.
+        file: String,
+        /// What is wrong with it.
+        source: PolicyError,
+    },
+    /// The default budget is no good.
+    #[error("use limits.output_budget_bytes: {source}")]
+    Budget {
+        /// What is wrong with it.
+        source: BudgetError,
+    },
+    /// A system call failed.
+    #[error("{operation}: {source}")]
+    Io {
+        /// What was attempted.
+        operation: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An address cannot be listened on.
+    #[error("listen on {address}: {problem}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What is in the way.
+        problem: String,
+    },
+    /// Sessions have no user to run as.
+    #[error("find the user of sessions: {problem}")]
+    User {
+        /// What is in the way.
+        problem: String,
+    },
+    /// The engine does not start.
+    #[error(transparent)]
+    Engine(#[from] execgate_engine::Error),
+    /// The gRPC server does not start, or ended.
+    #[error(transparent)]
+    Grpc(#[from] GrpcError),
+}
+
+/// Serves until a signal says stop.
+///
+/// # Errors
+/// Where the server cannot start, or its listeners fail.
+pub fn serve(config: Config) -> Result<(), ServeError> {
+    let dir = DataDir::prepare(&config.data_dir)?;
+    let token = Token::load_or_create(&dir)?;
+    // Locks the data directory: from here on this is the only server that uses it.
+    let log = Arc::new(SegmentLog::open(&dir.audit(), log_options(&config), now())?);
+    let listeners = Listeners::bind(&config.listen)?;
+    let settings = Settings::of(&config, &dir)?;
+    let runtime = runtime().map_err(failed("start the runtime"))?;
+    let served = runtime.block_on(run(&config, settings, token, listeners, log));
+    runtime.shutdown_timeout(RUNTIME_LIMIT);
+    served
+}
+
+async fn run(
+    config: &Config,
+    settings: Settings,
+    token: Token,
+    listeners: Listeners,
+    log: Arc<SegmentLog>,
+) -> Result<(), ServeError> {
+    let mut signals = Signals::new().map_err(failed("wait for signals"))?;
+    let store: Arc<dyn AuditStore> = Arc::clone(&log) as Arc<dyn AuditStore>;
+    let started = ServerStarted {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        config_hash: config.digest()?,
+    };
+    store
+        .append(
+            record(AuditBody::ServerStarted(started)),
+            Durability::Synced,
+        )
+        .await?;
+    let token_file = config.data_dir.join(TOKEN_FILE_NAME);
+    let engine = Engine::start(settings.engine, Arc::clone(&store), token_file).await?;
+    let engine = Arc::new(engine);
+    warn_of_gaps(&engine);
+    let edge = grpc::Edge {
+        engine: Arc::clone(&engine),
+        defaults: settings.defaults,
+        shells: settings.shells,
+    };
+    let health = Health::new();
+    health.serving().await;
+    let (stop, stopped) = oneshot::channel::<()>();
+    announce(&listeners, config);
+    let sockets = listeners.sockets();
+    let connections = listeners.accept().map_err(failed("listen"))?;
+    let gate = Gate::new(token, Arc::clone(&store));
+    let mut server = tokio::spawn(grpc::serve(
+        Arc::new(edge),
+        Arc::new(gate),
+        health.clone(),
+        connections,
+        async { stopped.await.unwrap_or_default() },
+    ));
+    let reason = tokio::select! {
+        reason = signals.next() => reason,
+        ended = &mut server => return ended.unwrap_or(Ok(())).map_err(ServeError::from),
+    };
+    tracing::info!(signal = reason, "draining");
+    health.draining().await;
+    tokio::select! {
+        () = engine.shutdown() => {}
+        _ = signals.next() => {}
+    }
+    // A server that is gone already needs no telling.
+    let _gone = stop.send(());
+    tokio::select! {
+        _ = &mut server => {}
+        () = tokio::time::sleep(CALLS_LIMIT) => tracing::warn!("calls did not end in time"),
+        _ = signals.next() => {}
+    }
+    server.abort();
+    sockets.remove();
+    let stopped = ServerStopped {
+        reason: reason.to_owned(),
+    };
+    store
+        .append(
+            record(AuditBody::ServerStopped(stopped)),
+            Durability::Synced,
+        )
+        .await?;
+    log.close().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The lines that say where the server is; tests and scripts read them.
+///
+/// `listening tcp ADDRESS` and `listening unix PATH`, one for each listener, then one
+/// line for people.
+fn announce(listeners: &Listeners, config: &Config) {
+    let addresses = listeners.addresses();
+    let mut text = String::new();
+    for address in &addresses {
+        text.push_str(&match address.strip_prefix("unix:") {
+            Some(path) => format!("listening unix {path}\n"),
+            None => format!("listening tcp {address}\n"),
+        });
+        tracing::info!(%address, "listening");
+    }
+    let token = config.data_dir.join(TOKEN_FILE_NAME);
+    let all = addresses.join(" and ");
+    text.push_str(&format!(
+        "execgate ready on {all}; token in {}\n",
+        token.display()
+    ));
+    let mut stdout = io::stdout();
+    // Nobody has to read it.
+    let _unread = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+}
+
+fn warn_of_gaps(engine: &Engine) {
+    for control in &engine.isolation().controls {
+        if control.level == ControlLevel::Advisory {
+            tracing::warn!(
+                control = control.name,
+                mechanism = control.mechanism,
+                "sessions are not kept from this: the forbidden action worked when it was tried"
+            );
+        }
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let mut builder = match cores > ONE_THREAD_CORES {
+        true => Builder::new_multi_thread(),
+        false => Builder::new_current_thread(),
+    };
+    builder.enable_all().build()
+}
+
+fn log_options(config: &Config) -> SegmentLogOptions {
+    let sync = match config.audit.sync {
+        true => SyncMode::Durable,
+        false => SyncMode::Never,
+    };
+    SegmentLogOptions {
+        sync,
+        ..SegmentLogOptions::default()
+    }
+}
+
+fn record(body: AuditBody) -> NewRecord {
+    NewRecord {
+        time: now(),
+        principal: SYSTEM_PRINCIPAL.to_owned(),
+        session_id: None,
+        execution_id: None,
+        trace_id: None,
+        body,
+    }
+}
+
+fn now() -> Micros {
+    Micros::from(SystemTime::now())
+}
+
+fn failed(operation: &str) -> impl FnOnce(io::Error) -> ServeError {
+    let operation = operation.to_owned();
+    move |source| ServeError::Io { operation, source }
+}
+
+/// The signals that say stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}

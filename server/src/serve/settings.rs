@@ -1,0 +1,161 @@
+//! What the configuration means on this machine: the engine's settings and the edge's.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use execgate_core::budget::{OutputBudget, Select};
+use execgate_core::policy::Policy;
+use execgate_core::redact::{RedactionRules, Secret};
+use execgate_core::shell::ShellKind;
+use execgate_engine::EngineSettings;
+use execgate_engine::local::LocalSettings;
+use rustix::fs::{Access, access};
+
+use super::local_user::SessionUser;
+use super::{ServeError, failed};
+use crate::config::{Config, PolicyName};
+use crate::data_dir::DataDir;
+use crate::grpc::SessionDefaults;
+
+/// Where programs are looked for if the server itself has no PATH.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Variables that a session gets from its own user and terminal, never from the server.
+const OF_THE_SESSION: [&str; 5] = ["HOME", "USER", "LOGNAME", "SHELL", "TERM"];
+
+/// What a server is made of.
+pub(super) struct Settings {
+    pub(super) engine: EngineSettings,
+    pub(super) defaults: SessionDefaults,
+    pub(super) shells: Vec<ShellKind>,
+}
+
+impl Settings {
+    /// Reads what the configuration names, and makes what sessions need.
+    pub(super) fn of(config: &Config, dir: &DataDir) -> Result<Self, ServeError> {
+        let launcher = env::current_exe().map_err(failed("find this program"))?;
+        let user = SessionUser::of(config.local.user.as_deref(), dir.path())?;
+        let env = allowed_environment(&config.local.env_allow, env::vars_os());
+        let path = env.get("PATH").map_or(DEFAULT_PATH, String::as_str);
+        let shells = shells(path);
+        let engine = EngineSettings {
+            local: LocalSettings {
+                launcher,
+                user: user.identity,
+                home: user.home,
+                hidden: vec![dir.path().to_owned()],
+                env,
+            },
+            policy: policy(config)?,
+            redaction: redaction(config),
+            hash_key: dir.hash_key()?,
+            max_sessions: usize::try_from(config.sessions.max.get()).unwrap_or(usize::MAX),
+            max_command_bytes: bytes(config.limits.max_command_bytes.get()),
+        };
+        let budget = bytes(config.limits.output_budget_bytes.get());
+        let defaults = SessionDefaults {
+            timeout: config.sessions.default_timeout.get(),
+            idle_ttl: config.sessions.idle_ttl.get(),
+            max_lifetime: config.sessions.max_lifetime.limit(),
+            budget: OutputBudget::new(budget, Select::All, None)
+                .map_err(|source| ServeError::Budget { source })?,
+        };
+        Ok(Self {
+            engine,
+            defaults,
+            shells,
+        })
+    }
+}
+
+fn bytes(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn policy(config: &Config) -> Result<Policy, ServeError> {
+    let Some(file) = &config.policy.file else {
+        return Ok(match config.policy.name {
+            PolicyName::Guard => Policy::guard(),
+            PolicyName::Open => Policy::open(),
+        });
+    };
+    let name = file.display().to_string();
+    let text = fs::read_to_string(file).map_err(failed(&format!("read the policy {name}")))?;
+    Policy::from_toml(&text).map_err(|source| ServeError::Policy { file: name, source })
+}
+
+fn redaction(config: &Config) -> RedactionRules {
+    let rules = match config.redaction.enabled {
+        true => RedactionRules::builtin(),
+        false => RedactionRules::none(),
+    };
+    let secrets = config.redaction.secret.iter();
+    rules.with_values(
+        secrets.map(|secret| (secret.name.clone(), Secret::new(secret.value.expose()))),
+    )
+}
+
+/// The part of the server's environment that sessions may see.
+fn allowed_environment(
+    allow: &[String],
+    variables: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+) -> BTreeMap<String, String> {
+    let allowed = |name: &str| {
+        !OF_THE_SESSION.contains(&name)
+            && allow.iter().any(|pattern| match pattern.strip_suffix('*') {
+                Some(prefix) => name.starts_with(prefix),
+                None => pattern == name,
+            })
+    };
+    // A session's environment is text; what is not stays outside.
+    variables
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| allowed(name))
+        .collect()
+}
+
+/// The shells on a search path, best first.
+fn shells(path: &str) -> Vec<ShellKind> {
+    let found = |program: &str| {
+        let candidates = path.split(':').filter(|dir| Path::new(dir).is_absolute());
+        candidates
+            .map(|dir| PathBuf::from(dir).join(program))
+            .any(|file| file.is_file() && access(&file, Access::EXEC_OK).is_ok())
+    };
+    ShellKind::PREFERENCE
+        .into_iter()
+        .filter(|kind| found(kind.program()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_allowed_variables_pass_and_never_those_of_the_session() {
+        let own = [
+            ("PATH", "/bin"),
+            ("LC_ALL", "C"),
+            ("HOME", "/root"),
+            ("AWS_KEY", "x"),
+        ];
+        let allow = ["PATH", "LC_*", "HOME"].map(str::to_owned);
+        let own = own
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()));
+        let picked = allowed_environment(&allow, own);
+        let expected = [("PATH", "/bin"), ("LC_ALL", "C")];
+        assert_eq!(
+            picked,
+            BTreeMap::from(expected.map(|(n, v)| (n.to_owned(), v.to_owned())))
+        );
+    }
+
+    #[test]
+    fn shells_are_found_on_the_path_only() {
+        assert_eq!(shells("/nowhere:relative"), []);
+        assert!(!shells("/usr/bin:/bin").is_empty());
+    }
+}
