@@ -12,8 +12,9 @@ use execgate_proto::v1::{self as pb, execution_spec};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::Stream;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream, UnixListenerStream};
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 use crate::Result;
@@ -37,9 +38,8 @@ pub(crate) async fn serve(port: u16, socket: &Path) -> Result<()> {
     let unix = UnixListener::bind(socket)?;
     let service = ExecServiceServer::new(Floor::default());
     let over_tcp = Server::builder()
-        .tcp_nodelay(true)
         .add_service(service.clone())
-        .serve_with_incoming(TcpListenerStream::new(tcp));
+        .serve_with_incoming(TcpIncoming::from(tcp).with_nodelay(Some(true)));
     let over_unix = Server::builder()
         .add_service(service)
         .serve_with_incoming(UnixListenerStream::new(unix));

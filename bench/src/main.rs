@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::report::Report;
-use crate::server::Server;
+use crate::server::{Audit, Server};
 
 /// Errors end the run and are printed; nothing handles them apart.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -95,6 +95,16 @@ const QUICK: Plan = Plan {
     parallel_sessions: 8,
 };
 
+/// The servers that are measured in turns.
+#[derive(Debug)]
+struct Servers {
+    /// With its defaults.
+    execgate: Server,
+    /// Without waiting for the disk.
+    unsynced: Server,
+    floor: Server,
+}
+
 // One thread, as an agent's client has; on few cores more of them only get in the way.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
@@ -110,12 +120,15 @@ async fn measure(arguments: Arguments) -> Result<()> {
     let mut report = Report::new(arguments.quick);
     eprintln!("memory");
     memory::measure(&arguments.server, plan, &mut report).await?;
-    let server = Server::execgate(&arguments.server).await?;
-    let floor = Server::floor().await?;
+    let servers = Servers {
+        execgate: Server::execgate(&arguments.server, Audit::Durable).await?,
+        unsynced: Server::execgate(&arguments.server, Audit::Written).await?,
+        floor: Server::floor().await?,
+    };
     eprintln!("round trips");
-    round_trip::measure(&server, &floor, plan, &mut report).await?;
+    round_trip::measure(&servers, plan, &mut report).await?;
     eprintln!("streams");
-    streaming::measure(&server, &floor, plan, &mut report).await?;
+    streaming::measure(&servers, plan, &mut report).await?;
     print!("{report}");
     let kept = report.keep(&arguments.results)?;
     println!("\nkept in {}", kept.display());

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::client::Client;
 use crate::peer::Peer;
 use crate::report::{Report, Unit};
-use crate::server::Server;
+use crate::server::{Audit, Server};
 use crate::{Plan, Result};
 
 /// Argument that makes the server's binary a launcher.
@@ -26,7 +26,7 @@ struct Usage {
 pub(crate) async fn measure(program: &Path, plan: Plan, report: &mut Report) -> Result<()> {
     let sessions = plan.idle_sessions;
     let table = format!("memory of an idle session, mean of {sessions}");
-    let server = Server::execgate(program).await?;
+    let server = Server::execgate(program, Audit::Durable).await?;
     let mut client = Client::connect(&server.unix()).await?;
     // The first session pays for what all share.
     client.open("first").await?;
@@ -87,10 +87,12 @@ fn usage(root: u32) -> Result<Usage> {
     let mut waiting = children.remove(&root).unwrap_or_default();
     while let Some(pid) = waiting.pop() {
         waiting.extend(children.remove(&pid).unwrap_or_default());
+        // One that has ended meanwhile costs nothing.
+        let Ok(memory) = pss(pid) else { continue };
         let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         match command.split('\0').nth(1) {
-            Some(LAUNCHER) => sum.launchers += pss(pid)?,
-            _ => sum.shells += pss(pid)?,
+            Some(LAUNCHER) => sum.launchers += memory,
+            _ => sum.shells += memory,
         }
     }
     Ok(sum)

@@ -159,7 +159,7 @@ impl Table {
         let way = row.name.strip_prefix("execgate ");
         let find = |name: &str| self.rows.iter().find(|row| row.name == name);
         match way {
-            Some(way) => find(&format!("floor {way}")),
+            Some(way) => find(&format!("floor {way}")).or_else(|| find("floor Run, Unix socket")),
             None if row.name.starts_with("execkit ") => {
                 self.rows.iter().find(|row| row.name.starts_with("floor "))
             }

@@ -8,9 +8,8 @@ use tokio::task::JoinSet;
 use crate::client::{Address, Client};
 use crate::peer::{self, Peer};
 use crate::report::{Report, Unit};
-use crate::server::Server;
 use crate::shell::BareShell;
-use crate::{Plan, Result};
+use crate::{Plan, Result, Servers};
 
 /// The command.
 const TRUE: &str = "true";
@@ -34,13 +33,8 @@ struct Contender {
 }
 
 /// Fills the rows of round trips.
-pub(crate) async fn measure(
-    server: &Server,
-    floor: &Server,
-    plan: Plan,
-    report: &mut Report,
-) -> Result<()> {
-    let mut contenders = contenders(server, floor).await?;
+pub(crate) async fn measure(servers: &Servers, plan: Plan, report: &mut Report) -> Result<()> {
+    let mut contenders = contenders(servers).await?;
     let mut shell = BareShell::start()?;
     let mut peer = Peer::open()?;
     for turn in 0..=plan.turns {
@@ -70,10 +64,15 @@ pub(crate) async fn measure(
             note("execkit local (in process)", seconds(peer.run(TRUE)?));
         }
     }
-    at_once(server, floor, plan, report).await
+    at_once(servers, plan, report).await
 }
 
-async fn contenders(server: &Server, floor: &Server) -> Result<Vec<Contender>> {
+async fn contenders(servers: &Servers) -> Result<Vec<Contender>> {
+    let Servers {
+        execgate: server,
+        unsynced,
+        floor,
+    } = servers;
     let rows = [
         ("empty RPC, TCP", floor.tcp(), Call::Nothing),
         ("empty RPC, Unix socket", floor.unix(), Call::Nothing),
@@ -81,12 +80,15 @@ async fn contenders(server: &Server, floor: &Server) -> Result<Vec<Contender>> {
         ("execgate Run, TCP", server.tcp(), Call::Run),
         ("floor Run, Unix socket", floor.unix(), Call::Run),
         ("execgate Run, Unix socket", server.unix(), Call::Run),
+        ("execgate Run, audit not synced", unsynced.unix(), Call::Run),
         ("floor Exec, TCP", floor.tcp(), Call::Exec),
         ("execgate Exec, TCP", server.tcp(), Call::Exec),
         ("floor Exec, Unix socket", floor.unix(), Call::Exec),
         ("execgate Exec, Unix socket", server.unix(), Call::Exec),
     ];
-    Client::connect(&server.tcp()).await?.open(SESSION).await?;
+    for server in [server, unsynced] {
+        Client::connect(&server.tcp()).await?.open(SESSION).await?;
+    }
     let mut contenders = Vec::new();
     for (name, address, call) in rows {
         contenders.push(Contender {
@@ -109,7 +111,12 @@ impl Contender {
 }
 
 /// Many sessions at once over one connection, in commands a second.
-async fn at_once(server: &Server, floor: &Server, plan: Plan, report: &mut Report) -> Result<()> {
+async fn at_once(servers: &Servers, plan: Plan, report: &mut Report) -> Result<()> {
+    let Servers {
+        execgate: server,
+        floor,
+        ..
+    } = servers;
     let sessions = plan.parallel_sessions;
     let table = format!("`true` in {sessions} sessions at once");
     let mut client = Client::connect(&server.unix()).await?;

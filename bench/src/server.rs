@@ -21,6 +21,15 @@ const START_PAUSE: Duration = Duration::from_millis(20);
 /// Sessions that the measurements open at once, and some more.
 const MAX_SESSIONS: usize = 400;
 
+/// What a command waits for before it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audit {
+    /// Its intent is on the disk: the default.
+    Durable,
+    /// Its intent is written. Shows what the disk costs.
+    Written,
+}
+
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -31,11 +40,13 @@ pub(crate) struct Server {
 
 impl Server {
     /// The release binary with its defaults, but for room for more sessions.
-    pub(crate) async fn execgate(program: &Path) -> Result<Self> {
+    pub(crate) async fn execgate(program: &Path, audit: Audit) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = free_port()?;
         let config = folder.path().join("config.toml");
-        std::fs::write(&config, format!("[sessions]\nmax = {MAX_SESSIONS}\n"))?;
+        let sync = audit == Audit::Durable;
+        let text = format!("[sessions]\nmax = {MAX_SESSIONS}\n[audit]\nsync = {sync}\n");
+        std::fs::write(&config, text)?;
         let program = std::path::absolute(program)?;
         let child = Command::new(&program)
             .arg("serve")
@@ -48,6 +59,7 @@ impl Server {
             .arg("--listen")
             .arg(format!("unix:{}", socket(&folder).display()))
             .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| format!("start {}: {error}", program.display()))?;

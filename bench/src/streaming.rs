@@ -9,8 +9,7 @@ use tokio::process::Command;
 use crate::client::Client;
 use crate::peer::Peer;
 use crate::report::{Report, Unit};
-use crate::server::Server;
-use crate::{Plan, Result};
+use crate::{Plan, Result, Servers};
 
 /// A line of a log; 99 bytes and a line end.
 const LINE: &str = "2026-01-02T03:04:05.678901Z  INFO worker-07 request finished path=/api/items/4711 status=200 in 12 ms";
@@ -23,8 +22,11 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// Fills the rows of streams.
 pub(crate) async fn measure(
-    server: &Server,
-    floor: &Server,
+    Servers {
+        execgate: server,
+        floor,
+        ..
+    }: &Servers,
     plan: Plan,
     report: &mut Report,
 ) -> Result<()> {
