@@ -16,11 +16,20 @@ from execgate import (
     ObservedBy,
     Session,
     Started,
+    Unimplemented,
 )
 from execgate.events import EventKind
 
 #: Longest time a test command may take to say its word, in seconds.
 PATIENCE_SECONDS = 20.0
+
+# Strict: they fail on the day the server can, and then go.
+programs_come_later = pytest.mark.xfail(
+    raises=Unimplemented, strict=True, reason="the server runs no program beside the shell yet"
+)
+stdin_comes_later = pytest.mark.xfail(
+    raises=Unimplemented, strict=True, reason="the server gives commands no stdin yet"
+)
 
 
 def test_state_persists(session: Session) -> None:
@@ -44,25 +53,23 @@ def test_stdout_and_stderr_are_apart(session: Session) -> None:
     )
 
 
-def test_output_comes_while_the_command_runs(session: Session) -> None:
-    """The command waits for what it is answered after its first line was seen."""
-    fifo = "/tmp/execgate-test-$$"  # the session's shell fills in its own pid
+def test_output_comes_while_the_command_runs(client: Client, session: Session) -> None:
+    """The command ends only after somebody saw its first lines and answered."""
+    fifo = f"/tmp/execgate-test-{session.id}"
     stream = session.exec(
-        f"mkfifo {fifo}; echo one; echo two >&2; (read -r line < {fifo}; echo $line); rm {fifo}",
+        f"mkfifo {fifo}; echo one; echo two >&2; read -r line < {fifo}; echo $line; rm {fifo}",
         timeout=PATIENCE_SECONDS,
     )
-    seen: dict[Channel, bytes] = {Channel.STDOUT: b"", Channel.STDERR: b""}
+    seen = {Channel.STDOUT: b"", Channel.STDERR: b""}
     for event in stream:
-        if event.kind is EventKind.OUTPUT:
-            seen[Channel.STDOUT] += event.stdout
-            seen[Channel.STDERR] += event.stderr
+        seen[Channel.STDOUT] += event.stdout
+        seen[Channel.STDERR] += event.stderr
         if seen == {Channel.STDOUT: b"one\n", Channel.STDERR: b"two\n"}:
             break
     else:
         pytest.fail(f"nothing came before the end: {seen}")
-    # A program beside the shell answers, while the script runs.
-    answer = session.run(["sh", "-c", "for f in /tmp/execgate-test-*; do echo three > $f; done"])
-    assert answer.ok
+    with client.session() as another:
+        assert another.run(f"echo three > {fifo}", timeout=PATIENCE_SECONDS).ok
     assert stream.result().stdout == "one\nthree\n"
 
 
@@ -102,6 +109,7 @@ def test_non_zero_exit_is_data(session: Session) -> None:
     assert (result.exit_code, result.ok, result.signal) == (42, False, None)
 
 
+@programs_come_later
 def test_program_beside_the_shell_sees_no_shell(session: Session) -> None:
     session.run("cd /tmp; export SEEN=1")
     result = session.run(["sh", "-c", 'printf "%s|" "$@" "$SEEN" "$PWD"', "sh", "$HOME", "a b"])
@@ -109,6 +117,7 @@ def test_program_beside_the_shell_sees_no_shell(session: Session) -> None:
     assert result.ending.observed_by is ObservedBy.KERNEL
 
 
+@programs_come_later
 def test_program_ended_by_a_signal_says_which(session: Session) -> None:
     result = session.run(["sh", "-c", "kill -TERM $$"])
     assert result.signal is not None
@@ -116,10 +125,20 @@ def test_program_ended_by_a_signal_says_which(session: Session) -> None:
 
 
 def test_every_byte_comes_through(session: Session) -> None:
+    every = "".join(f"\\{byte:03o}" for byte in range(256))
+    command = f"for i in 1 2 3 4 5 6 7 8 9 10; do printf '{every}'; done"
+    assert session.run(command).stdout_bytes == bytes(range(256)) * 10
+    assert session.exec(command).result().stdout_bytes == bytes(range(256)) * 10
+
+
+@stdin_comes_later
+def test_stdin_is_what_was_given(session: Session) -> None:
     every = bytes(range(256)) * 300
-    result = session.run("cat", stdin=every)
-    assert result.stdout_bytes == every
-    assert session.exec("cat", stdin=every).result().stdout_bytes == every
+    assert session.run("cat", stdin=every).stdout_bytes == every
+
+
+def test_stdin_is_empty_where_none_was_given(session: Session) -> None:
+    assert session.run("cat; read -r line; echo $?", timeout=PATIENCE_SECONDS).stdout == "1\n"
 
 
 def test_no_line_end_is_added(session: Session) -> None:
@@ -185,7 +204,10 @@ def test_session_options_are_obeyed(client: Client) -> None:
 
 def test_close_ends_what_was_started(client: Client) -> None:
     session = client.session()
-    session.run("setsid sleep 987 >/dev/null 2>&1 </dev/null &")
+    fifo = f"/tmp/execgate-test-{session.id}"
+    daemon = f"setsid sh -c 'echo up > {fifo}; exec sleep 987' >/dev/null 2>&1 </dev/null &"
+    up = session.run(f"mkfifo {fifo}; {daemon} read -r line < {fifo}; rm {fifo}; echo $line")
+    assert up.stdout == "up\n"
     closed = session.close()
     assert closed.ended_process_count >= 1
     assert any("987" in process.command for process in closed.ended_processes)

@@ -17,6 +17,7 @@ from execgate import (
     PolicyDenied,
     Session,
     SessionBusy,
+    SessionEnded,
     Unauthenticated,
     Unavailable,
 )
@@ -110,8 +111,10 @@ def test_execution_id_of_another_command_is_refused(session: Session) -> None:
 def test_closed_session_is_told(client: Client) -> None:
     with client.session() as session:
         session.close()
-        with pytest.raises(Exception, match="SESSION_ENDED"):
+        with pytest.raises((SessionEnded, NotFound)) as caught:
             session.run("true")
+    assert caught.value.reason in ("SESSION_ENDED", "SESSION_EXPIRED")
+    assert caught.value.suggestion
 
 
 def test_server_killed_mid_stream_is_one_clear_error(own_server: Server) -> None:

@@ -80,21 +80,23 @@ class Session:
         budget: Budget | None = None,
         **more: Unpack[MoreExecutionOptions],
     ) -> Result:
-        """Runs a command to its end. A non-zero exit, a signal and a timeout are results.
+        r"""Runs a command to its end. A non-zero exit, a signal and a timeout are results.
 
         >>> s.run("false").exit_code
         1
-        >>> s.run(["printf", "%s", "no shell reads $this"]).stdout
-        'no shell reads $this'
-        >>> s.run("tr a-z A-Z", stdin="shout").stdout
-        'SHOUT'
+        >>> s.run("echo $GREETING", env={"GREETING": "hello"}).stdout
+        'hello\n'
+        >>> s.run("sleep 60", timeout=0.2).timed_out
+        True
 
         Args:
             command: A script for the session's shell, or a program and its arguments,
-                which run beside the shell and leave no state behind.
+                `["git", "status"]`, which run beside the shell and leave no state behind.
+                A server that cannot do that yet answers Unimplemented.
             timeout: The command's own time limit; partial output is kept. Default: the
                 session's.
-            stdin: Its standard input. Default: empty.
+            stdin: Its standard input. Default: empty. A server that cannot give it any yet
+                answers Unimplemented.
             env: Variables for this command only.
             cwd: Where it runs. For a script a `cd` before it, which stays.
             budget: What of the output to return. Default: the session's.
