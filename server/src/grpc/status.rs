@@ -45,7 +45,7 @@ pub(crate) fn bare_refusal(headers: &http::HeaderMap, method: &str) -> Option<Re
     if !status.details().is_empty() {
         return None;
     }
-    let detail = status.message().to_owned();
+    let detail = status.message().trim_start_matches("Error, ").to_owned();
     match status.code() {
         Code::Unimplemented => Some(Refusal::not_implemented(format!("method {method}"))),
         Code::OutOfRange | Code::ResourceExhausted => Some(Refusal::MessageTooLarge { detail }),
