@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,30 +12,25 @@ from running_server import Server
 from execgate import Client, Session
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A short path for one server: that of a Unix socket has 108 bytes at most."""
-    path = Path(tempfile.mkdtemp(prefix="execgate-"))
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+def started_server() -> Iterator[Server]:
+    """A server, from its start to its end."""
+    # A short path: that of a Unix socket has 108 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="execgate-") as folder:
+        server = Server(Path(folder))
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """The module's server."""
-    path = Path(tempfile.mkdtemp(prefix="execgate-"))
-    server = Server(path)
-    yield server
-    server.stop()
-    shutil.rmtree(path, ignore_errors=True)
+    yield from started_server()
 
 
 @pytest.fixture
-def own_server(folder: Path) -> Iterator[Server]:
+def own_server() -> Iterator[Server]:
     """A server of the test's own, which it may end."""
-    server = Server(folder)
-    yield server
-    server.stop()
+    yield from started_server()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from execgate import (
     Channel,
     Client,
     CommandFailed,
+    ExecutionState,
     Exited,
     ObservedBy,
     Session,
@@ -182,6 +183,38 @@ def test_dropped_stream_leaves_the_command_running(session: Session) -> None:
         "cat /tmp/execgate-dropped-$$; rm /tmp/execgate-dropped-$$", queue_if_busy=True
     )
     assert result.stdout == "done\n"
+
+
+def test_attach_follows_from_where_a_stream_was_left(client: Client, session: Session) -> None:
+    fifo = f"/tmp/execgate-test-{session.id}"
+    command = f"mkfifo {fifo}; printf one; read -r x < {fifo}; rm {fifo}; echo two"
+    with session.exec(command, timeout=PATIENCE_SECONDS) as left:
+        seen = b""
+        while seen != b"one":
+            seen += next(left).stdout
+    rest = session.attach(left.execution_id, offsets={Channel.STDOUT: 3})
+    whole = session.attach(left.execution_id)
+    with client.session() as another:
+        another.run(f"echo > {fifo}", timeout=PATIENCE_SECONDS)
+    results = [stream.result() for stream in (rest, whole)]
+    assert [(r.stdout, r.truncated, r.deduplicated) for r in results] == [
+        ("two\n", True, True),
+        ("onetwo\n", False, True),
+    ]
+
+
+def test_policy_can_be_asked(session: Session) -> None:
+    allowed = session.evaluate("ls -l")
+    denied = session.evaluate("cd /; dd if=/dev/null of=/dev/sdzz count=0")
+    assert (allowed.allowed, denied.allowed) == (True, False)
+    assert (denied.rule, bool(denied.suggestion)) == ("no-raw-write", True)
+
+
+def test_execution_can_be_looked_up(session: Session) -> None:
+    result = session.run("exit_code() { return 5; }; exit_code")
+    info = session.execution(result.execution_id)
+    assert (info.state, info.ending) == (ExecutionState.FINISHED, result.ending)
+    assert [found.execution_id for found in session.executions()] == [result.execution_id]
 
 
 def test_same_execution_id_runs_once(session: Session) -> None:
