@@ -1,6 +1,6 @@
 //! The gRPC edge: the only room that knows both the wire and the engine. Each call goes
-//! through the same four: [`trace`] (span), [`auth`] (who), a service (check → call →
-//! map → answer), and back through [`status`] where it is refused.
+//! through the same four: `trace` (its span), `auth` (who calls), a service (check → call
+//! → map → answer), and back through `status` where it is refused.
 
 mod audit;
 mod auth;

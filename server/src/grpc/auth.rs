@@ -106,7 +106,6 @@ impl Gate {
             _ => "it was refused",
         };
         let peer = peer.map_or_else(|| "unknown".to_owned(), ToString::to_string);
-        tracing::warn!(rpc.method = method, peer, reason, "caller turned away");
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(unrecorded) = bucket.take(Instant::now()) else {
             return;
@@ -119,6 +118,7 @@ impl Gate {
         let method = method
             .get(..method.floor_char_boundary(MAX_METHOD_BYTES))
             .unwrap_or(method);
+        tracing::warn!(rpc.method = method, peer, reason, "caller turned away");
         let record = NewRecord {
             time: Micros::from(SystemTime::now()),
             principal: SYSTEM_PRINCIPAL.to_owned(),

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use execgate_core::ids::Principal;
-use execgate_engine::Error;
-use execgate_engine::session::{Session, SessionSettings};
+use execgate_engine::session::Session;
 use execgate_proto::v1;
 use execgate_proto::v1::session_service_server::SessionService;
 use tonic::{Request, Response, Status};
@@ -45,38 +44,16 @@ impl Sessions {
         wanted: NewSession,
     ) -> Result<(Arc<Session>, bool), Refusal> {
         let engine = &self.edge.engine;
-        let again = wanted.id.clone().map(|id| (id, wanted.settings.clone()));
-        match engine
+        let known = wanted
+            .id
+            .as_ref()
+            .and_then(|id| engine.session(principal, id).ok());
+        let session = engine
             .create_session(principal, wanted.id, wanted.settings)
-            .await
-        {
-            Ok(session) => Ok((session, false)),
-            Err(error @ Error::SessionIdTaken { .. }) => {
-                let known = again.and_then(|(id, settings)| {
-                    let known = engine.session(principal, &id).ok()?;
-                    same(&known.settings, &settings).then_some(known)
-                });
-                known.map(|known| (known, true)).ok_or(error.into())
-            }
-            Err(error) => Err(error.into()),
-        }
+            .await?;
+        let deduplicated = known.is_some_and(|known| Arc::ptr_eq(&known, &session));
+        Ok((session, deduplicated))
     }
-}
-
-/// Whether two requests ask for the same session.
-fn same(one: &SessionSettings, other: &SessionSettings) -> bool {
-    let policy = |settings: &SessionSettings| settings.policy.as_ref().map(|p| p.content_hash());
-    // Debug prints every field, quoted and in order; a policy is compared by its hash.
-    let text = |settings: &SessionSettings| {
-        format!(
-            "{:?}",
-            SessionSettings {
-                policy: None,
-                ..settings.clone()
-            }
-        )
-    };
-    policy(one) == policy(other) && text(one) == text(other)
 }
 
 #[tonic::async_trait]

@@ -52,6 +52,7 @@ impl Settings {
             hash_key: dir.hash_key()?,
             max_sessions: usize::try_from(config.sessions.max.get()).unwrap_or(usize::MAX),
             max_command_bytes: bytes(config.limits.max_command_bytes.get()),
+            retained_bytes: bytes(config.limits.retained_output_bytes.get()),
         };
         let budget = bytes(config.limits.output_budget_bytes.get());
         let defaults = SessionDefaults {

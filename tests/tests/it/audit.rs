@@ -19,7 +19,12 @@ async fn records(client: &mut Client, kinds: &[v1::AuditKind]) -> Vec<v1::AuditR
             filter: Some(filter.clone()),
             newest_first: false,
         };
-        let page = client.audits.list_audit_records(request).await.unwrap().into_inner();
+        let page = client
+            .audits
+            .list_audit_records(request)
+            .await
+            .unwrap()
+            .into_inner();
         records.extend(page.records);
         page_token = page.next_page_token;
         if page_token.is_empty() {
@@ -34,7 +39,10 @@ async fn intent_comes_before_outcome_and_a_denial_is_a_record() {
     let mut client = server.client().await;
     client.session("s").await;
     client.run("s", "echo hi").await;
-    assert_eq!(refused(client.try_run(run_request("s", "rm -rf /")).await).reason, "POLICY_DENIED");
+    assert_eq!(
+        refused(client.try_run(run_request("s", "rm -rf /")).await).reason,
+        "POLICY_DENIED"
+    );
     let records = records(&mut client, &[]).await;
     let sequences: Vec<_> = records.iter().map(|record| record.sequence).collect();
     assert_eq!(sequences, (1..=records.len() as u64).collect::<Vec<_>>());
@@ -52,8 +60,21 @@ async fn intent_comes_before_outcome_and_a_denial_is_a_record() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(names, ["server_started", "session_created", "intent", "outcome", "denied"]);
-    let head = client.audits.get_audit_head(v1::GetAuditHeadRequest {}).await.unwrap();
+    assert_eq!(
+        names,
+        [
+            "server_started",
+            "session_created",
+            "intent",
+            "outcome",
+            "denied"
+        ]
+    );
+    let head = client
+        .audits
+        .get_audit_head(v1::GetAuditHeadRequest {})
+        .await
+        .unwrap();
     let head = head.into_inner();
     let last = records.last().unwrap();
     assert_eq!((head.sequence, &head.hash), (last.sequence, &last.hash));
@@ -65,11 +86,19 @@ async fn newest_first_pages_join_too() {
     let mut client = server.client().await;
     client.session("s").await;
     client.run("s", "echo 1").await;
-    let mut request =
-        v1::ListAuditRecordsRequest { page_size: 1, newest_first: true, ..Default::default() };
+    let mut request = v1::ListAuditRecordsRequest {
+        page_size: 1,
+        newest_first: true,
+        ..Default::default()
+    };
     let mut sequences = Vec::new();
     loop {
-        let page = client.audits.list_audit_records(request.clone()).await.unwrap().into_inner();
+        let page = client
+            .audits
+            .list_audit_records(request.clone())
+            .await
+            .unwrap()
+            .into_inner();
         sequences.extend(page.records.iter().map(|record| record.sequence));
         if page.next_page_token.is_empty() {
             break;
@@ -88,7 +117,10 @@ async fn callers_that_are_turned_away_are_recorded_within_bounds() {
     let server = Server::start();
     let mut stranger = Client::new(server.tcp().await, Some("0".repeat(64)));
     for _ in 0..50 {
-        let answer = stranger.sessions.get_capabilities(v1::GetCapabilitiesRequest {}).await;
+        let answer = stranger
+            .sessions
+            .get_capabilities(v1::GetCapabilitiesRequest {})
+            .await;
         assert_eq!(refused(answer).reason, "UNAUTHENTICATED");
     }
     let mut client = server.client().await;
@@ -98,7 +130,16 @@ async fn callers_that_are_turned_away_are_recorded_within_bounds() {
         let text = format!("{failure:?}");
         assert!(!text.contains(&"0".repeat(64)), "{text}");
     }
-    let Some(Body::AuthFailure(failure)) = &failures[0].body else { panic!("{failures:?}") };
-    assert_eq!(failure.method, "/execgate.v1.SessionService/GetCapabilities");
-    assert!(failure.peer.starts_with("tcp 127.0.0.1:"), "{}", failure.peer);
+    let Some(Body::AuthFailure(failure)) = &failures[0].body else {
+        panic!("{failures:?}")
+    };
+    assert_eq!(
+        failure.method,
+        "/execgate.v1.SessionService/GetCapabilities"
+    );
+    assert!(
+        failure.peer.starts_with("tcp 127.0.0.1:"),
+        "{}",
+        failure.peer
+    );
 }

@@ -13,7 +13,9 @@ async fn what_a_command_leaves_behind_is_there_for_the_next() {
     let server = Server::start();
     let mut client = server.client().await;
     client.session("s").await;
-    client.run("s", "cd /tmp; export A=1; f(){ echo hi; }; alias x=f").await;
+    client
+        .run("s", "cd /tmp; export A=1; f(){ echo hi; }; alias x=f")
+        .await;
     let result = client.run("s", "x; echo $A; pwd; (exit 3)").await;
     assert_eq!(stdout(&result), "hi\n1\n/tmp\n");
     assert_eq!(exit_code(&result), Some(3));
@@ -35,12 +37,25 @@ async fn a_stream_starts_and_finishes_and_its_offsets_join() {
         assert_eq!(event.sequence, sequence);
         kinds.push(event.kind.unwrap());
     }
-    assert!(matches!(&kinds[0], Kind::Started(started) if started.execution_id == "e"), "{kinds:?}");
-    let Some(Kind::Finished(finished)) = kinds.last() else { panic!("{kinds:?}") };
-    let mut channels = [(v1::Channel::Stdout, String::new()), (v1::Channel::Stderr, String::new())];
+    assert!(
+        matches!(&kinds[0], Kind::Started(started) if started.execution_id == "e"),
+        "{kinds:?}"
+    );
+    let Some(Kind::Finished(finished)) = kinds.last() else {
+        panic!("{kinds:?}")
+    };
+    let mut channels = [
+        (v1::Channel::Stdout, String::new()),
+        (v1::Channel::Stderr, String::new()),
+    ];
     for kind in &kinds[1..kinds.len() - 1] {
-        let Kind::Output(output) = kind else { panic!("{kind:?}") };
-        let (_, seen) = channels.iter_mut().find(|(c, _)| *c == output.channel()).unwrap();
+        let Kind::Output(output) = kind else {
+            panic!("{kind:?}")
+        };
+        let (_, seen) = channels
+            .iter_mut()
+            .find(|(c, _)| *c == output.channel())
+            .unwrap();
         assert_eq!(output.offset, seen.len() as u64);
         seen.push_str(std::str::from_utf8(&output.data).unwrap());
     }
@@ -56,8 +71,10 @@ async fn a_time_limit_ends_the_command_and_not_the_session() {
     client.session("s").await;
     client.run("s", "kept=yes").await;
     let mut request = run_request("s", "echo before; sleep 60");
-    request.spec.as_mut().unwrap().timeout =
-        Some(prost_types::Duration { seconds: 0, nanos: 300_000_000 });
+    request.spec.as_mut().unwrap().timeout = Some(prost_types::Duration {
+        seconds: 0,
+        nanos: 300_000_000,
+    });
     let result = client.try_run(request).await.unwrap();
     assert!(result.timed_out);
     assert_eq!(stdout(&result), "before\n");
@@ -73,7 +90,10 @@ async fn a_busy_session_says_with_what_and_can_be_queued_for() {
     let mut running = client.exec("s", "long", "sleep 0.5; echo first").await;
     running.message().await.unwrap();
     let busy = refused(client.try_run(run_request("s", "echo no")).await);
-    assert_eq!((busy.code, busy.reason.as_str()), (Code::FailedPrecondition, "SESSION_BUSY"));
+    assert_eq!(
+        (busy.code, busy.reason.as_str()),
+        (Code::FailedPrecondition, "SESSION_BUSY")
+    );
     assert_eq!(busy.metadata["execution_id"], "long");
     let mut queued = run_request("s", "echo second");
     queued.queue_if_busy = true;
@@ -93,7 +113,10 @@ async fn a_retry_under_the_same_id_runs_nothing_again() {
     assert_eq!((stdout(&again), again.deduplicated), ("1\n".into(), true));
     request.spec = Some(spec("echo other"));
     let other = refused(client.try_run(request).await);
-    assert_eq!((other.code, other.reason.as_str()), (Code::AlreadyExists, "EXECUTION_ID_REUSED"));
+    assert_eq!(
+        (other.code, other.reason.as_str()),
+        (Code::AlreadyExists, "EXECUTION_ID_REUSED")
+    );
 }
 
 #[tokio::test]
@@ -107,10 +130,18 @@ async fn a_caller_that_goes_can_come_back_for_the_rest() {
     let request = v1::AttachRequest {
         session_id: "s".into(),
         execution_id: "e".into(),
-        offsets: vec![v1::ChannelOffset { channel: v1::Channel::Stdout.into(), offset: 2 }],
+        offsets: vec![v1::ChannelOffset {
+            channel: v1::Channel::Stdout.into(),
+            offset: 2,
+        }],
         ..Default::default()
     };
-    let mut stream = client.execs.attach(request.clone()).await.unwrap().into_inner();
+    let mut stream = client
+        .execs
+        .attach(request.clone())
+        .await
+        .unwrap()
+        .into_inner();
     let mut seen = Vec::new();
     let mut finished = None;
     while let Some(response) = stream.message().await.unwrap() {
@@ -128,7 +159,10 @@ async fn a_caller_that_goes_can_come_back_for_the_rest() {
     let mut beyond = request;
     beyond.offsets[0].offset = 9;
     let answer = refused(client.execs.attach(beyond).await);
-    assert_eq!((answer.code, answer.reason.as_str()), (Code::OutOfRange, "OFFSET_OUT_OF_RANGE"));
+    assert_eq!(
+        (answer.code, answer.reason.as_str()),
+        (Code::OutOfRange, "OFFSET_OUT_OF_RANGE")
+    );
     assert_eq!(answer.metadata["next_offset"], "8");
 }
 
@@ -157,7 +191,9 @@ async fn a_caller_that_goes_takes_its_command_along_if_it_said_so() {
     while let Some(response) = stream.message().await.unwrap() {
         last = response.event.unwrap().kind;
     }
-    let Some(Kind::Finished(finished)) = last else { panic!("{last:?}") };
+    let Some(Kind::Finished(finished)) = last else {
+        panic!("{last:?}")
+    };
     assert_eq!(finished.cause(), v1::Cause::Cancelled);
 }
 
@@ -176,9 +212,9 @@ async fn the_deadline_of_a_call_is_not_the_limit_of_its_command() {
     late.set_timeout(Duration::from_millis(250));
     // The interceptor of the client sets its own deadline; this call goes without it.
     let bearer = format!("Bearer {}", server.token());
-    late.metadata_mut().insert("authorization", bearer.parse().unwrap());
-    let mut plain =
-        v1::exec_service_client::ExecServiceClient::new(server.tcp().await);
+    late.metadata_mut()
+        .insert("authorization", bearer.parse().unwrap());
+    let mut plain = v1::exec_service_client::ExecServiceClient::new(server.tcp().await);
     let mut stream = plain.exec(late).await.unwrap().into_inner();
     let ended = loop {
         match stream.message().await {
@@ -187,11 +223,17 @@ async fn the_deadline_of_a_call_is_not_the_limit_of_its_command() {
         }
     };
     let ended = refused(ended);
-    assert_eq!((ended.code, ended.reason.as_str()), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
+    assert_eq!(
+        (ended.code, ended.reason.as_str()),
+        (Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+    );
     assert_eq!(ended.metadata["execution_id"], "e");
     let mut stream = client.exec("s", "e", "sleep 0.6; echo done").await;
     let kinds = kinds(&mut stream).await;
-    assert!(matches!(&kinds[0], Kind::Started(started) if started.deduplicated), "{kinds:?}");
+    assert!(
+        matches!(&kinds[0], Kind::Started(started) if started.deduplicated),
+        "{kinds:?}"
+    );
     assert!(matches!(kinds.last(), Some(Kind::Finished(f)) if f.cause() == v1::Cause::Exited));
 }
 
@@ -202,12 +244,20 @@ async fn validating_runs_nothing() {
     client.session("s").await;
     let mut request = run_request("s", "touched=1");
     request.validate_only = true;
-    let answer = client.execs.run(request.clone()).await.unwrap().into_inner();
+    let answer = client
+        .execs
+        .run(request.clone())
+        .await
+        .unwrap()
+        .into_inner();
     assert!(answer.result.is_none());
     assert_eq!(answer.verdict.unwrap().decision(), v1::Decision::Allow);
     assert_eq!(stdout(&client.run("s", "echo [$touched]").await), "[]\n");
     request.spec = Some(spec("rm -rf /"));
-    assert_eq!(refused(client.try_run(request).await).reason, "POLICY_DENIED");
+    assert_eq!(
+        refused(client.try_run(request).await).reason,
+        "POLICY_DENIED"
+    );
 }
 
 #[tokio::test]
@@ -220,13 +270,35 @@ async fn executions_are_listed_newest_first() {
         request.execution_id = id.into();
         client.try_run(request).await.unwrap();
     }
-    let request =
-        v1::ListExecutionsRequest { session_id: "s".into(), page_size: 2, ..Default::default() };
-    let page = client.execs.list_executions(request.clone()).await.unwrap().into_inner();
-    let next = v1::ListExecutionsRequest { page_token: page.next_page_token, ..request };
-    let rest = client.execs.list_executions(next).await.unwrap().into_inner();
+    let request = v1::ListExecutionsRequest {
+        session_id: "s".into(),
+        page_size: 2,
+        ..Default::default()
+    };
+    let page = client
+        .execs
+        .list_executions(request.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    let next = v1::ListExecutionsRequest {
+        page_token: page.next_page_token,
+        ..request
+    };
+    let rest = client
+        .execs
+        .list_executions(next)
+        .await
+        .unwrap()
+        .into_inner();
     let ids: Vec<_> = page.executions.iter().chain(&rest.executions).collect();
-    assert!(ids.iter().all(|e| e.state() == v1::ExecutionState::Finished));
+    assert!(
+        ids.iter()
+            .all(|e| e.state() == v1::ExecutionState::Finished)
+    );
     let ids: Vec<_> = ids.into_iter().map(|e| e.execution_id.as_str()).collect();
-    assert_eq!((ids, rest.next_page_token.as_str()), (vec!["c", "b", "a"], ""));
+    assert_eq!(
+        (ids, rest.next_page_token.as_str()),
+        (vec!["c", "b", "a"], "")
+    );
 }

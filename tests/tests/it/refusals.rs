@@ -22,29 +22,65 @@ async fn bad_fields_of_a_command_are_named() {
     let mut negative = good();
     negative.spec.as_mut().unwrap().timeout = seconds(-1);
     let cases = [
-        ("session_id", v1::RunRequest { session_id: "NO/T".into(), ..good() }),
-        ("execution_id", v1::RunRequest { execution_id: "x".repeat(65), ..good() }),
-        ("spec", v1::RunRequest { spec: None, ..good() }),
+        (
+            "session_id",
+            v1::RunRequest {
+                session_id: "NO/T".into(),
+                ..good()
+            },
+        ),
+        (
+            "execution_id",
+            v1::RunRequest {
+                execution_id: "x".repeat(65),
+                ..good()
+            },
+        ),
+        (
+            "spec",
+            v1::RunRequest {
+                spec: None,
+                ..good()
+            },
+        ),
         ("spec.command", with(|spec| spec.command = None)),
         ("spec.script", run_request("s", " \n")),
         ("spec.script", run_request("s", "echo \0")),
-        ("spec.script", run_request("s", &"x".repeat(2 * 1024 * 1024))),
+        (
+            "spec.script",
+            run_request("s", &"x".repeat(2 * 1024 * 1024)),
+        ),
         ("spec.timeout", absurd),
         ("spec.timeout", negative),
         ("spec.timeout_action", with(|spec| spec.timeout_action = 77)),
-        ("spec.env", with(|spec| spec.env = [("A-B".to_owned(), String::new())].into())),
-        ("on_disconnect", v1::RunRequest { on_disconnect: 9, ..good() }),
+        (
+            "spec.env",
+            with(|spec| spec.env = [("A-B".to_owned(), String::new())].into()),
+        ),
+        (
+            "on_disconnect",
+            v1::RunRequest {
+                on_disconnect: 9,
+                ..good()
+            },
+        ),
         (
             "output_budget.max_bytes",
             v1::RunRequest {
-                output_budget: Some(v1::OutputBudget { max_bytes: Some(0), ..Default::default() }),
+                output_budget: Some(v1::OutputBudget {
+                    max_bytes: Some(0),
+                    ..Default::default()
+                }),
                 ..good()
             },
         ),
     ];
     for (field, request) in cases {
         let answer = refused(client.try_run(request).await);
-        assert_eq!((answer.code, answer.reason.as_str()), (Code::InvalidArgument, "INVALID_FIELD"));
+        assert_eq!(
+            (answer.code, answer.reason.as_str()),
+            (Code::InvalidArgument, "INVALID_FIELD")
+        );
         assert_eq!(answer.fields, [field]);
     }
     assert_eq!(stdout(&client.run("s", "echo alive").await), "alive\n");
@@ -60,14 +96,47 @@ async fn bad_fields_of_a_session_are_named() {
         term: String::new(),
     };
     let cases = [
-        ("session_id", v1::CreateSessionRequest { session_id: "Ä".into(), ..base() }),
-        ("cwd", v1::CreateSessionRequest { cwd: "relative".into(), ..base() }),
-        ("cwd", v1::CreateSessionRequest { cwd: "/no/such/place".into(), ..base() }),
-        ("shell", v1::CreateSessionRequest { shell: "fish".into(), ..base() }),
-        ("on_shell_exit", v1::CreateSessionRequest { on_shell_exit: 5, ..base() }),
+        (
+            "session_id",
+            v1::CreateSessionRequest {
+                session_id: "Ä".into(),
+                ..base()
+            },
+        ),
+        (
+            "cwd",
+            v1::CreateSessionRequest {
+                cwd: "relative".into(),
+                ..base()
+            },
+        ),
+        (
+            "cwd",
+            v1::CreateSessionRequest {
+                cwd: "/no/such/place".into(),
+                ..base()
+            },
+        ),
+        (
+            "shell",
+            v1::CreateSessionRequest {
+                shell: "fish".into(),
+                ..base()
+            },
+        ),
+        (
+            "on_shell_exit",
+            v1::CreateSessionRequest {
+                on_shell_exit: 5,
+                ..base()
+            },
+        ),
         (
             "terminal.size.rows",
-            v1::CreateSessionRequest { terminal: Some(terminal(100_000)), ..base() },
+            v1::CreateSessionRequest {
+                terminal: Some(terminal(100_000)),
+                ..base()
+            },
         ),
         (
             "labels",
@@ -101,7 +170,9 @@ async fn a_message_that_is_too_large_is_refused_with_a_reason() {
     let server = Server::start();
     let mut client = server.client().await;
     client.session("s").await;
-    let answer = client.try_run(run_request("s", &"x".repeat(5_000_000))).await;
+    let answer = client
+        .try_run(run_request("s", &"x".repeat(5_000_000)))
+        .await;
     let answer = refused(answer);
     assert_eq!(
         (answer.code, answer.reason.as_str()),
@@ -115,15 +186,30 @@ async fn unknown_things_are_not_found() {
     let server = Server::start();
     let mut client = server.client().await;
     let answer = refused(client.try_run(run_request("nobody", "echo")).await);
-    assert_eq!((answer.code, answer.reason.as_str()), (Code::NotFound, "SESSION_NOT_FOUND"));
+    assert_eq!(
+        (answer.code, answer.reason.as_str()),
+        (Code::NotFound, "SESSION_NOT_FOUND")
+    );
     client.session("s").await;
-    let request = v1::GetExecutionRequest { session_id: "s".into(), execution_id: "e".into() };
+    let request = v1::GetExecutionRequest {
+        session_id: "s".into(),
+        execution_id: "e".into(),
+    };
     let answer = refused(client.execs.get_execution(request).await);
-    assert_eq!((answer.code, answer.reason.as_str()), (Code::NotFound, "EXECUTION_NOT_FOUND"));
-    let request = v1::CloseSessionRequest { session_id: "s".into(), ..Default::default() };
+    assert_eq!(
+        (answer.code, answer.reason.as_str()),
+        (Code::NotFound, "EXECUTION_NOT_FOUND")
+    );
+    let request = v1::CloseSessionRequest {
+        session_id: "s".into(),
+        ..Default::default()
+    };
     client.sessions.close_session(request).await.unwrap();
     let answer = refused(client.try_run(run_request("s", "echo")).await);
-    assert_eq!((answer.code, answer.reason.as_str()), (Code::NotFound, "SESSION_EXPIRED"));
+    assert_eq!(
+        (answer.code, answer.reason.as_str()),
+        (Code::NotFound, "SESSION_EXPIRED")
+    );
 }
 
 #[tokio::test]
@@ -136,16 +222,25 @@ async fn what_is_not_there_yet_says_so() {
     argv.spec.as_mut().unwrap().command =
         Some(v1::execution_spec::Command::Argv(v1::Argv { arguments }));
     let mut stdin = run_request("s", "cat");
-    stdin.spec.as_mut().unwrap().stdin =
-        Some(v1::execution_spec::Stdin::Inline(v1::InlineStdin { data: "x".into() }));
+    stdin.spec.as_mut().unwrap().stdin = Some(v1::execution_spec::Stdin::Inline(v1::InlineStdin {
+        data: "x".into(),
+    }));
     let ssh = v1::create_session_request::Target::Ssh(v1::SshTarget::default());
-    let ssh = v1::CreateSessionRequest { target: Some(ssh), ..Default::default() };
+    let ssh = v1::CreateSessionRequest {
+        target: Some(ssh),
+        ..Default::default()
+    };
     let answers = [
         refused(client.try_run(argv).await),
         refused(client.try_run(stdin).await),
         refused(client.sessions.create_session(ssh).await),
         refused(client.execs.signal(v1::SignalRequest::default()).await),
-        refused(client.audits.verify_audit_log(v1::VerifyAuditLogRequest::default()).await),
+        refused(
+            client
+                .audits
+                .verify_audit_log(v1::VerifyAuditLogRequest::default())
+                .await,
+        ),
     ];
     let missing: Vec<_> = answers
         .iter()
@@ -155,8 +250,13 @@ async fn what_is_not_there_yet_says_so() {
             answer.metadata["missing"].as_str()
         })
         .collect();
-    let expected =
-        ["field spec.argv", "field spec.inline", "target ssh", "method Signal", "method VerifyAuditLog"];
+    let expected = [
+        "field spec.argv",
+        "field spec.inline",
+        "target ssh",
+        "method Signal",
+        "method VerifyAuditLog",
+    ];
     assert_eq!(missing, expected);
 }
 
@@ -168,8 +268,14 @@ async fn a_fence_that_is_not_there_is_not_promised() {
         control: v1::Control::Network.into(),
         at_least: v1::EnforcementLevel::Enforced.into(),
     }];
-    let fence = Some(v1::FenceRequirement { require, ..Default::default() });
-    let request = v1::CreateSessionRequest { fence, ..Default::default() };
+    let fence = Some(v1::FenceRequirement {
+        require,
+        ..Default::default()
+    });
+    let request = v1::CreateSessionRequest {
+        fence,
+        ..Default::default()
+    };
     let answer = refused(client.sessions.create_session(request).await);
     assert_eq!(
         (answer.code, answer.reason.as_str()),
@@ -184,7 +290,10 @@ async fn a_denied_command_says_where_and_why() {
     let mut client = server.client().await;
     client.session("s").await;
     let answer = refused(client.try_run(run_request("s", "echo ok; rm -rf /")).await);
-    assert_eq!((answer.code, answer.reason.as_str()), (Code::PermissionDenied, "POLICY_DENIED"));
+    assert_eq!(
+        (answer.code, answer.reason.as_str()),
+        (Code::PermissionDenied, "POLICY_DENIED")
+    );
     assert_eq!(answer.metadata["span"], "9-17");
     assert_eq!(answer.metadata["excerpt"], "rm -rf /");
     assert_eq!(answer.metadata["layer"], "operator");
@@ -193,7 +302,13 @@ async fn a_denied_command_says_where_and_why() {
         policy: None,
         session_id: "s".into(),
     };
-    let verdict = client.execs.evaluate_policy(request).await.unwrap().into_inner().verdict;
+    let verdict = client
+        .execs
+        .evaluate_policy(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .verdict;
     let verdict = verdict.unwrap();
     assert_eq!(verdict.decision(), v1::Decision::Deny);
     assert_eq!(verdict.rule_id, answer.metadata["rule"]);
@@ -203,7 +318,10 @@ async fn a_denied_command_says_where_and_why() {
 async fn a_session_can_only_narrow_what_may_run() {
     let server = Server::start();
     let mut client = server.client().await;
-    let policy = v1::SessionPolicy { deny_programs: vec!["ls".into()], ..Default::default() };
+    let policy = v1::SessionPolicy {
+        deny_programs: vec!["ls".into()],
+        ..Default::default()
+    };
     let request = v1::CreateSessionRequest {
         session_id: "s".into(),
         policy: Some(policy),

@@ -55,14 +55,25 @@ pub(crate) struct Server {
 impl Server {
     /// A server that has said where it listens.
     pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// The same with this configuration file.
+    pub(crate) fn start_with(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data_dir = folder.path().join("data");
-        std::fs::DirBuilder::new().mode(0o700).create(&data_dir).unwrap();
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&data_dir)
+            .unwrap();
         let socket = data_dir.join("s");
+        let file = folder.path().join("config.toml");
+        std::fs::write(&file, config).unwrap();
         let mut child = Command::new(binary())
             .args(["serve", "--log", "warn", "--listen", "127.0.0.1:0"])
             .arg(format!("--listen=unix:{}", socket.display()))
             .arg(format!("--data-dir={}", data_dir.display()))
+            .arg(format!("--config={}", file.display()))
             .env_clear()
             .envs(env::vars().filter(|(name, _)| !name.starts_with("EXECGATE")))
             .env("EXECGATE_TEST_SECRET", "must-not-be-seen")
@@ -81,7 +92,13 @@ impl Server {
             }
         }
         let address = address.expect("the server says where it listens");
-        Self { child, address, socket, data_dir, _folder: folder }
+        Self {
+            child,
+            address,
+            socket,
+            data_dir,
+            _folder: folder,
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -89,7 +106,10 @@ impl Server {
     }
 
     pub(crate) fn token(&self) -> String {
-        std::fs::read_to_string(self.data_dir.join("token")).unwrap().trim_end().to_owned()
+        std::fs::read_to_string(self.data_dir.join("token"))
+            .unwrap()
+            .trim_end()
+            .to_owned()
     }
 
     /// Asks it to stop.
@@ -103,7 +123,10 @@ impl Server {
     /// Waits for its end.
     pub(crate) async fn wait(mut self) -> ExitStatus {
         let wait = tokio::task::spawn_blocking(move || self.child.wait().unwrap());
-        tokio::time::timeout(LIMIT, wait).await.expect("the server ends").unwrap()
+        tokio::time::timeout(LIMIT, wait)
+            .await
+            .expect("the server ends")
+            .unwrap()
     }
 
     /// A plain connection over TCP.
@@ -119,7 +142,10 @@ impl Server {
             let socket = socket.clone();
             async move { UnixStream::connect(socket).await.map(TokioIo::new) }
         });
-        Endpoint::from_static("http://localhost").connect_with_connector(connector).await.unwrap()
+        Endpoint::from_static("http://localhost")
+            .connect_with_connector(connector)
+            .await
+            .unwrap()
     }
 
     /// A client with the right token.
@@ -139,7 +165,11 @@ impl Drop for Server {
 /// The server's binary, beside this one's directory.
 fn binary() -> PathBuf {
     let tests = env::current_exe().unwrap();
-    let binary = tests.parent().and_then(|deps| deps.parent()).unwrap().join("execgate");
+    let binary = tests
+        .parent()
+        .and_then(|deps| deps.parent())
+        .unwrap()
+        .join("execgate");
     assert!(
         binary.exists(),
         "{} is missing: run `cargo build -p execgate-server` first",
@@ -168,7 +198,10 @@ impl Client {
 
     /// A session under this id.
     pub(crate) async fn session(&mut self, id: &str) {
-        let request = v1::CreateSessionRequest { session_id: id.to_owned(), ..Default::default() };
+        let request = v1::CreateSessionRequest {
+            session_id: id.to_owned(),
+            ..Default::default()
+        };
         self.sessions.create_session(request).await.unwrap();
     }
 
@@ -222,7 +255,14 @@ pub(crate) fn stdout(result: &v1::ExecResult) -> String {
 
 /// The exit code of a result.
 pub(crate) fn exit_code(result: &v1::ExecResult) -> Option<i32> {
-    match result.finished.as_ref()?.outcome.as_ref()?.result.as_ref()? {
+    match result
+        .finished
+        .as_ref()?
+        .outcome
+        .as_ref()?
+        .result
+        .as_ref()?
+    {
         v1::outcome::Result::Exited(exited) => Some(exited.code),
         _ => None,
     }
@@ -250,13 +290,21 @@ pub(crate) struct Refused {
 pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, Status>) -> Refused {
     let status = result.unwrap_err();
     let details = status.get_error_details();
-    let info = details.error_info().unwrap_or_else(|| panic!("without a reason: {status:?}"));
+    let info = details
+        .error_info()
+        .unwrap_or_else(|| panic!("without a reason: {status:?}"));
     assert_eq!(info.domain, "execgate.dev");
-    let violations = details.bad_request().map(|bad| bad.field_violations.clone());
+    let violations = details
+        .bad_request()
+        .map(|bad| bad.field_violations.clone());
     Refused {
         code: status.code(),
         reason: info.reason.clone(),
         metadata: info.metadata.clone(),
-        fields: violations.unwrap_or_default().into_iter().map(|v| v.field).collect(),
+        fields: violations
+            .unwrap_or_default()
+            .into_iter()
+            .map(|v| v.field)
+            .collect(),
     }
 }

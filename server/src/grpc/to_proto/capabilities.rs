@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use execgate_core::budget::MAX_MAX_BYTES;
 use execgate_core::ids::Principal;
-use execgate_engine::execution::RETAINED_BYTES;
 use execgate_proto::{MAX_MESSAGE_BYTES, v1};
 
 use super::fence;
@@ -83,7 +82,7 @@ fn limits(edge: &Edge) -> v1::Limits {
         max_idle_ttl: Some(duration(edge.defaults.max_idle_ttl())),
         max_lifetime: edge.defaults.max_lifetime.map(duration),
         max_chunk_bytes: MAX_CHUNK_BYTES as u64,
-        retained_memory_bytes: RETAINED_BYTES as u64,
+        retained_memory_bytes: engine.retained_bytes as u64,
         retained_disk_bytes: 0,
         retained_executions: RETAINED_EXECUTIONS,
         // Finished executions are kept as long as their session, and no longer.
