@@ -42,6 +42,8 @@ pub struct EngineSettings {
     pub max_sessions: usize,
     /// Longest command, in bytes.
     pub max_command_bytes: usize,
+    /// Output kept of one execution, in bytes: see [`crate::execution::RETAINED_BYTES`].
+    pub retained_bytes: usize,
 }
 
 /// The engine. Cheap to share.

@@ -66,6 +66,7 @@ impl Engine {
             session.id.clone(),
             redacted.clone(),
             payload,
+            self.settings.retained_bytes,
         ));
         let reserved = session
             .executions()

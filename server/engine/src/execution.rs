@@ -140,6 +140,7 @@ impl Execution {
         session: SessionId,
         command: String,
         payload: Digest,
+        retained: usize,
     ) -> Self {
         Self {
             id,
@@ -147,7 +148,7 @@ impl Execution {
             command,
             created: SystemTime::now(),
             payload,
-            log: EventLog::new(),
+            log: EventLog::new(retained),
             started: OnceLock::new(),
             ending: OnceLock::new(),
             start: watch::Sender::new(Start::Waiting),

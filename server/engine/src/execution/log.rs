@@ -13,8 +13,9 @@ use tokio::sync::Notify;
 
 use super::{Event, EventKind, Execution};
 
-/// Output that one execution keeps in memory, in bytes: enough for a reader to catch up
-/// with a fast command, little enough for 64 sessions on a small machine.
+/// Output that one execution keeps in memory if the operator does not say, in bytes:
+/// enough for a reader to catch up with a fast command, little enough for 64 sessions on
+/// a small machine.
 pub const RETAINED_BYTES: usize = 4 * 1024 * 1024;
 
 /// What an event costs beside its data, in bytes, so that many tiny events are bounded too.
@@ -38,6 +39,8 @@ struct Inner {
     /// The next sequence each reader wants.
     readers: BTreeMap<u64, u64>,
     next_reader: u64,
+    /// Bytes to keep.
+    limit: usize,
     closed: bool,
 }
 
@@ -52,9 +55,10 @@ fn cost(kind: &EventKind) -> usize {
 }
 
 impl EventLog {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         let inner = Inner {
             next_sequence: 1,
+            limit,
             ..Inner::default()
         };
         Self {
@@ -96,7 +100,7 @@ impl EventLog {
 
     /// Whether the command must wait for a reader.
     pub(crate) fn is_full(&self) -> bool {
-        self.lock().bytes > RETAINED_BYTES
+        self.lock().is_full()
     }
 
     /// Waits until the log is not full.
@@ -127,10 +131,14 @@ impl EventLog {
 }
 
 impl Inner {
+    fn is_full(&self) -> bool {
+        self.bytes > self.limit
+    }
+
     /// Makes room as far as every reader has read; `Started` stays.
     fn evict(&mut self) {
         let read = self.readers.values().copied().min().unwrap_or(u64::MAX);
-        while self.bytes > RETAINED_BYTES {
+        while self.is_full() {
             match self.events.get(1) {
                 Some(oldest) if oldest.sequence < read => {
                     self.bytes -= cost(&oldest.kind);
@@ -204,7 +212,7 @@ impl Follower {
                 if let Some(event) = inner.at(self.next).cloned() {
                     self.next = event.sequence + 1;
                     inner.readers.insert(self.reader, self.next);
-                    let was_full = inner.bytes > RETAINED_BYTES;
+                    let was_full = inner.is_full();
                     inner.evict();
                     drop(inner);
                     if was_full {

@@ -280,3 +280,33 @@ async fn a_long_command_runs() {
         gate.close(&session).await;
     }
 }
+
+#[tokio::test]
+async fn output_that_nobody_reads_is_let_go_and_a_late_reader_sees_the_gap() {
+    let gate = Gate::open().await;
+    let session = gate.shell("bash").await;
+    let follower = gate
+        .start(&session, command("yes | head -c 10000000"))
+        .await;
+    let execution = std::sync::Arc::clone(follower.execution());
+    drop(follower);
+    // Another command waits its turn: the first one has ended when it starts.
+    let queued = Command {
+        queue_if_busy: true,
+        ..command("true")
+    };
+    gate.start(&session, queued).await;
+    let (mut late, mut missing, mut read) = (execution.follow(), 0, 0);
+    while let Some(event) = late.next().await {
+        match event.kind {
+            EventKind::Gap { from, to, .. } => missing += to - from,
+            EventKind::Output { data, .. } => read += data.len() as u64,
+            EventKind::Started | EventKind::Notice(_) | EventKind::Finished(_) => {}
+        }
+    }
+    assert_eq!(missing + read, 10_000_000);
+    assert!(
+        read > 3_000_000 && missing > 0,
+        "{read} read, {missing} missing"
+    );
+}

@@ -13,7 +13,7 @@ use execgate_core::outcome::Outcome;
 use execgate_core::policy::Policy;
 use execgate_core::redact::RedactionRules;
 use execgate_engine::audit::{AuditStore, SegmentLog, SegmentLogOptions};
-use execgate_engine::execution::{Command, ExecResult, Follower, Notice};
+use execgate_engine::execution::{Command, ExecResult, Follower, Notice, RETAINED_BYTES};
 use execgate_engine::local::{LocalSettings, LocalUser};
 use execgate_engine::session::{OnShellExit, Session, SessionSettings};
 use execgate_engine::transport::Leftovers;
@@ -66,6 +66,7 @@ impl Gate {
             hash_key: HashKey::new([7; 32]),
             max_sessions: 64,
             max_command_bytes: 1024 * 1024,
+            retained_bytes: RETAINED_BYTES,
         };
         let engine = Engine::start(settings, store, token).await.unwrap();
         Self {
