@@ -29,6 +29,7 @@ use execgate_engine::local::ControlLevel;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use self::listeners::Listeners;
 use self::settings::Settings;
@@ -166,17 +167,7 @@ async fn run(
     };
     tracing::info!(signal = reason, "draining");
     health.draining().await;
-    tokio::select! {
-        () = engine.shutdown() => {}
-        _ = signals.next() => {}
-    }
-    // A server that is gone already needs no telling.
-    let _gone = stop.send(());
-    tokio::select! {
-        _ = &mut server => {}
-        () = tokio::time::sleep(CALLS_LIMIT) => tracing::warn!("calls did not end in time"),
-        _ = signals.next() => {}
-    }
+    drain(&engine, stop, &mut server, &mut signals).await;
     server.abort();
     sockets.remove();
     let stopped = ServerStopped {
@@ -191,6 +182,27 @@ async fn run(
     log.close().await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Closes the sessions, which ends their streams, and only then the connections. The next
+/// signal cuts each wait short.
+async fn drain(
+    engine: &Engine,
+    stop: oneshot::Sender<()>,
+    server: &mut JoinHandle<Result<(), GrpcError>>,
+    signals: &mut Signals,
+) {
+    tokio::select! {
+        () = engine.shutdown() => {}
+        _ = signals.next() => {}
+    }
+    // A server that is gone already needs no telling.
+    let _gone = stop.send(());
+    tokio::select! {
+        _ = server => {}
+        () = tokio::time::sleep(CALLS_LIMIT) => tracing::warn!("calls did not end in time"),
+        _ = signals.next() => {}
+    }
 }
 
 /// The lines that say where the server is; tests and scripts read them.

@@ -19,4 +19,4 @@ pub(crate) use execution::{
 pub(crate) use fields::{MAX_ENV_BYTES, execution_id, session_id};
 pub(crate) use page::{Page, Position, seal};
 pub(crate) use policy::session_policy;
-pub(crate) use session::{NewSession, new_session, sessions_page};
+pub(crate) use session::{NewSession, SessionsPage, new_session, sessions_page};

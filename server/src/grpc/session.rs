@@ -92,7 +92,11 @@ impl SessionService for Sessions {
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
         let principal = principal(&request)?;
-        let (page, labels, states) = from_proto::sessions_page(request.into_inner())?;
+        let from_proto::SessionsPage {
+            page,
+            labels,
+            states,
+        } = from_proto::sessions_page(request.into_inner())?;
         let sessions = self
             .edge
             .engine

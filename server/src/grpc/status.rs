@@ -240,6 +240,7 @@ impl Answer {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one table, a row for each error")]
     fn of_engine(error: &Error) -> Self {
         use ErrorReason as Reason;
         let message = format!("failed to {error}");

@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing,
     clippy::too_many_lines,
     reason = "all of it is tests, some of them tables of cases"
 )]

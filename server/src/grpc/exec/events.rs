@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use execgate_core::outcome::Channel;
 use execgate_engine::execution::{Event, EventKind, Follower};
 use execgate_proto::v1;
@@ -121,73 +122,66 @@ impl Events {
         None
     }
 
-    /// Takes of an event what this call wants, in pieces.
+    /// Takes of an event what this call wants.
     fn take(&mut self, event: Event) {
-        let Event {
-            sequence,
-            time,
-            kind,
-        } = event;
-        let wanted = |channel: Channel| {
-            let named = self.offsets.iter().find(|(named, _)| *named == channel);
-            named.map_or(0, |(_, offset)| *offset)
-        };
-        match kind {
+        match event.kind {
             EventKind::Output {
                 channel,
                 offset,
-                mut data,
+                ref data,
             } => {
-                let known = wanted(channel).saturating_sub(offset);
-                let known = usize::try_from(known).unwrap_or(usize::MAX).min(data.len());
-                let _known = data.split_to(known);
-                let mut offset = offset + known as u64;
-                while !data.is_empty() {
-                    let piece = data.split_to(data.len().min(MAX_CHUNK_BYTES));
-                    let end = offset + piece.len() as u64;
-                    let kind = EventKind::Output {
-                        channel,
-                        offset,
-                        data: piece,
-                    };
-                    self.pending.push_back(Event {
-                        sequence,
-                        time,
-                        kind,
-                    });
-                    offset = end;
-                }
+                let data = data.clone();
+                self.take_output(&event, channel, offset, data);
             }
             EventKind::Gap { channel, from, to } => {
-                let from = from.max(wanted(channel));
+                let from = from.max(self.wanted(channel));
                 if from < to {
-                    let kind = EventKind::Gap { channel, from, to };
-                    self.pending.push_back(Event {
-                        sequence,
-                        time,
-                        kind,
-                    });
+                    self.push(&event, EventKind::Gap { channel, from, to });
                 }
             }
-            EventKind::Notice(notice) => {
+            EventKind::Notice(_) => {
                 self.notices += 1;
                 if self.notices > self.notices_seen {
-                    let kind = EventKind::Notice(notice);
-                    self.pending.push_back(Event {
-                        sequence,
-                        time,
-                        kind,
-                    });
+                    self.pending.push_back(event);
                 }
             }
-            kind @ (EventKind::Started | EventKind::Finished(_)) => {
-                self.pending.push_back(Event {
-                    sequence,
-                    time,
-                    kind,
-                });
-            }
+            EventKind::Started | EventKind::Finished(_) => self.pending.push_back(event),
         }
+    }
+
+    /// Takes the part that is wanted, in pieces.
+    fn take_output(&mut self, event: &Event, channel: Channel, mut offset: u64, mut data: Bytes) {
+        let known = self.wanted(channel).saturating_sub(offset);
+        let known = usize::try_from(known).unwrap_or(usize::MAX).min(data.len());
+        let _known = data.split_to(known);
+        offset += known as u64;
+        while !data.is_empty() {
+            let data = data.split_to(data.len().min(MAX_CHUNK_BYTES));
+            let end = offset + data.len() as u64;
+            self.push(
+                event,
+                EventKind::Output {
+                    channel,
+                    offset,
+                    data,
+                },
+            );
+            offset = end;
+        }
+    }
+
+    /// The first byte of a channel that the caller does not have.
+    fn wanted(&self, channel: Channel) -> u64 {
+        let named = self.offsets.iter().find(|(named, _)| *named == channel);
+        named.map_or(0, |(_, offset)| *offset)
+    }
+
+    fn push(&mut self, event: &Event, kind: EventKind) {
+        self.pending.push_back(Event {
+            sequence: event.sequence,
+            time: event.time,
+            kind,
+        });
     }
 
     fn number(&mut self, event: Event) -> v1::ExecEvent {

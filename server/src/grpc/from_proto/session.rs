@@ -37,6 +37,17 @@ pub(crate) struct NewSession {
     pub(crate) settings: SessionSettings,
 }
 
+/// A listing of sessions.
+#[derive(Debug)]
+pub(crate) struct SessionsPage {
+    /// Which part of it.
+    pub(crate) page: Page,
+    /// Labels that each must have.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// States that each may be in; empty for any.
+    pub(crate) states: Vec<v1::SessionState>,
+}
+
 /// A session as it is asked for.
 pub(crate) fn new_session(
     request: v1::CreateSessionRequest,
@@ -95,9 +106,7 @@ pub(crate) fn new_session(
 }
 
 /// A page of sessions and what it is filtered by.
-pub(crate) fn sessions_page(
-    request: v1::ListSessionsRequest,
-) -> Result<(Page, BTreeMap<String, String>, Vec<v1::SessionState>), Refusal> {
+pub(crate) fn sessions_page(request: v1::ListSessionsRequest) -> Result<SessionsPage, Refusal> {
     let page = Page::parse(to_proto::SESSIONS, request.page_size, &request.page_token)?;
     let states = request
         .states
@@ -110,11 +119,11 @@ pub(crate) fn sessions_page(
                 state => Ok(state),
             }
         });
-    Ok((
+    Ok(SessionsPage {
         page,
-        labels("labels", request.labels)?,
-        states.collect::<Result<_, _>>()?,
-    ))
+        labels: labels("labels", request.labels)?,
+        states: states.collect::<Result<_, _>>()?,
+    })
 }
 
 fn local_target(target: Option<Target>) -> Result<(), Refusal> {
