@@ -123,7 +123,19 @@ pub struct Execution {
     pub(crate) log: EventLog,
     pub(crate) started: OnceLock<SystemTime>,
     pub(crate) ending: OnceLock<Arc<Ending>>,
+    abandonment: OnceLock<Abandonment>,
     start: watch::Sender<Start>,
+}
+
+/// What is to become of an execution that nobody follows any more. The engine keeps it;
+/// those who follow act on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Abandonment {
+    /// It runs on.
+    #[default]
+    RunsOn,
+    /// It is to be cancelled.
+    Cancelled,
 }
 
 /// How far an execution has come on its way to start.
@@ -151,8 +163,23 @@ impl Execution {
             log: EventLog::new(retained),
             started: OnceLock::new(),
             ending: OnceLock::new(),
+            abandonment: OnceLock::new(),
             start: watch::Sender::new(Start::Waiting),
         }
+    }
+
+    /// Says what is to become of it when nobody follows it; only the first word counts.
+    pub fn on_abandonment(&self, abandonment: Abandonment) {
+        // Whoever started it was first.
+        let _first = self.abandonment.set(abandonment);
+    }
+
+    /// Whether it is to be cancelled now: it runs, nobody follows it, and that was said.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.abandonment.get() == Some(&Abandonment::Cancelled)
+            && self.ending().is_none()
+            && self.log.followers() == 0
     }
 
     /// Follows the events from the first on.

@@ -60,7 +60,7 @@ impl Execs {
         let edge = Arc::clone(&self.edge);
         let session = edge.engine.session(principal, &ask.session)?;
         let id = ask.execution.map_or_else(new_id, Ok)?;
-        let mut caller = Caller::new(&edge, &session, &id, ask.on_disconnect);
+        let mut caller = Caller::asking(&session, &id, ask.on_disconnect);
         let timeout = ask
             .command
             .timeout
@@ -79,17 +79,21 @@ impl Execs {
             () = passes(deadline) => return Err(Refusal::DeadlineExceeded { execution: id }),
         };
         match accepted {
-            Ok(accepted) => Ok(Started {
-                view: ExecutionView {
-                    edge,
-                    session,
-                    execution: Arc::clone(accepted.follower.execution()),
-                    timeout,
-                    deduplicated: accepted.deduplicated,
-                },
-                follower: accepted.follower,
-                caller,
-            }),
+            Ok(accepted) => {
+                let execution = Arc::clone(accepted.follower.execution());
+                caller.accepted(&execution);
+                Ok(Started {
+                    view: ExecutionView {
+                        edge,
+                        session,
+                        execution,
+                        timeout,
+                        deduplicated: accepted.deduplicated,
+                    },
+                    follower: accepted.follower,
+                    caller,
+                })
+            }
             Err(error) => {
                 caller.dismiss();
                 Err(edge.refused(error, &session))

@@ -198,6 +198,35 @@ async fn a_caller_that_goes_takes_its_command_along_if_it_said_so() {
 }
 
 #[tokio::test]
+async fn a_command_lives_until_the_last_of_its_callers_goes() {
+    let server = Server::start();
+    let mut client = server.client().await;
+    client.session("s").await;
+    let request = v1::ExecRequest {
+        session_id: "s".into(),
+        execution_id: "e".into(),
+        spec: Some(spec("sleep 0.7; echo survived")),
+        on_disconnect: v1::OnDisconnect::Cancel.into(),
+        ..Default::default()
+    };
+    let mut first = client
+        .execs
+        .exec(request.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    first.message().await.unwrap();
+    let mut second = client.execs.exec(request).await.unwrap().into_inner();
+    second.message().await.unwrap();
+    drop(first);
+    let rest = kinds(&mut second).await;
+    let Some(Kind::Finished(finished)) = rest.last() else {
+        panic!("{rest:?}")
+    };
+    assert_eq!(finished.cause(), v1::Cause::Exited);
+}
+
+#[tokio::test]
 async fn the_deadline_of_a_call_is_not_the_limit_of_its_command() {
     let server = Server::start();
     let mut client = server.client().await;

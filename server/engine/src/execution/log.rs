@@ -115,6 +115,11 @@ impl EventLog {
         }
     }
 
+    /// How many read now.
+    pub(crate) fn followers(&self) -> usize {
+        self.lock().readers.len()
+    }
+
     /// Bytes held now.
     pub(crate) fn retained(&self) -> usize {
         self.lock().bytes

@@ -26,9 +26,10 @@ pub(crate) const MAX_CHUNK_BYTES: usize = 64 * 1024;
 
 /// The events of one execution for one call.
 pub(super) struct Events {
+    // Dropped before the caller, who counts those who are left.
     follower: Follower,
     view: ExecutionView,
-    caller: Option<Caller>,
+    caller: Caller,
     deadline: Option<Pin<Box<Sleep>>>,
     /// Per channel, the first byte wanted.
     offsets: Vec<(Channel, u64)>,
@@ -46,7 +47,7 @@ impl Events {
         Self {
             follower: started.follower,
             view: started.view,
-            caller: Some(started.caller),
+            caller: started.caller,
             deadline: deadline.map(|at| Box::pin(sleep_until(at))),
             offsets: Vec::new(),
             notices_seen: 0,
@@ -77,8 +78,8 @@ impl Events {
         }
         Ok(Self {
             follower: view.execution.follow(),
+            caller: Caller::following(&view.session, &view.execution),
             view,
-            caller: None,
             deadline: deadline.map(|at| Box::pin(sleep_until(at))),
             offsets: attach.offsets.clone(),
             notices_seen: attach.notices_seen,
@@ -187,7 +188,7 @@ impl Events {
     fn number(&mut self, event: Event) -> v1::ExecEvent {
         if matches!(event.kind, EventKind::Finished(_)) {
             self.over = true;
-            self.caller.iter_mut().for_each(Caller::dismiss);
+            self.caller.dismiss();
         }
         let kind = to_proto::event_kind(event.kind, self.notices, &self.view);
         self.message(event.time, kind)
