@@ -124,15 +124,19 @@ pub(crate) fn notice(notice: &Notice, number: u64, edge: &Edge) -> v1::Notice {
             "the shell had stopped itself and was told to go on".to_owned(),
             Some(NoticeKind::ExecutionContinued(v1::ExecutionContinued {})),
         ),
-        Notice::ShellRestarted { generation, lost } => (
-            format!("the shell ended and another one took its place; lost: {lost}"),
-            Some(NoticeKind::ShellRestarted(v1::ShellRestarted {
-                generation: *generation,
-                reason: "the shell ended".to_owned(),
-                lost: lost.split(", ").map(str::to_owned).collect(),
-                cwd: String::new(),
-            })),
-        ),
+        Notice::ShellRestarted { generation, lost } => {
+            // The engine says it in one sentence: why, then what did not come along.
+            let (reason, lost) = lost.split_once("; ").unwrap_or(("the shell ended", lost));
+            (
+                format!("another shell took its place: {reason}; {lost}"),
+                Some(NoticeKind::ShellRestarted(v1::ShellRestarted {
+                    generation: *generation,
+                    reason: edge.redact(reason),
+                    lost: vec![edge.redact(lost)],
+                    cwd: String::new(),
+                })),
+            )
+        }
         Notice::SessionLost { reason } => (format!("the session is lost: {reason}"), None),
     };
     v1::Notice {
