@@ -64,10 +64,17 @@ impl Actor {
         };
         running.note_timeout(rung);
         let sent = shell.control().signal(scope, signal).await.unwrap_or(0);
-        running.signalled(signal, sent);
+        if matches!(rung, Rung::Terminate | Rung::Kill) {
+            // A process that has ended meanwhile is no failure.
+            let again = shell.control().signal(SignalScope::Foreground, SIGINT);
+            let _ = again.await;
+        }
         if rung != Rung::EndShell {
             // The interrupt may have taken the trailer along.
             shell.write(&running.trailer(&shell.framing));
+        }
+        if !running.signalled(signal, sent) {
+            return;
         }
         let reason = running.cause_name();
         let record = SignalSent {

@@ -110,11 +110,15 @@ impl Running {
         }
     }
 
-    /// Says that a signal was sent.
-    pub(super) fn signalled(&mut self, signal: i32, processes: usize) {
+    /// Says that a signal was sent, the first time; answers whether it was the first.
+    pub(super) fn signalled(&mut self, signal: i32, processes: usize) -> bool {
+        if self.signals.contains(&signal) {
+            return false;
+        }
         self.signals.push(signal);
         let notice = Notice::SignalSent { signal, processes };
         self.execution.log.push(EventKind::Notice(notice));
+        true
     }
 
     /// Why signals are sent, in a word for the record.
