@@ -24,14 +24,6 @@ from execgate.events import EventKind
 #: Longest time a test command may take to say its word, in seconds.
 PATIENCE_SECONDS = 20.0
 
-# Strict: they fail on the day the server can, and then go.
-programs_come_later = pytest.mark.xfail(
-    raises=Unimplemented, strict=True, reason="the server runs no program beside the shell yet"
-)
-stdin_comes_later = pytest.mark.xfail(
-    raises=Unimplemented, strict=True, reason="the server gives commands no stdin yet"
-)
-
 
 def test_state_persists(session: Session) -> None:
     first = session.run(
@@ -110,19 +102,14 @@ def test_non_zero_exit_is_data(session: Session) -> None:
     assert (result.exit_code, result.ok, result.signal) == (42, False, None)
 
 
-@programs_come_later
-def test_program_beside_the_shell_sees_no_shell(session: Session) -> None:
-    session.run("cd /tmp; export SEEN=1")
-    result = session.run(["sh", "-c", 'printf "%s|" "$@" "$SEEN" "$PWD"', "sh", "$HOME", "a b"])
-    assert result.stdout == "$HOME|a b|1|/tmp|"
-    assert result.ending.observed_by is ObservedBy.KERNEL
-
-
-@programs_come_later
-def test_program_ended_by_a_signal_says_which(session: Session) -> None:
-    result = session.run(["sh", "-c", "kill -TERM $$"])
-    assert result.signal is not None
-    assert (result.exit_code, result.signal.number, str(result.signal)) == (143, 15, "SIGTERM")
+def test_what_the_server_cannot_do_yet_is_refused_by_name(session: Session) -> None:
+    with pytest.raises(Unimplemented) as program:
+        session.run(["sh", "-c", "true"])
+    assert "argv" in str(program.value)
+    with pytest.raises(Unimplemented) as stdin:
+        session.run("cat", stdin=b"bytes")
+    assert "inline" in str(stdin.value)
+    assert session.run("echo on").stdout == "on\n"
 
 
 def test_every_byte_comes_through(session: Session) -> None:
@@ -130,12 +117,6 @@ def test_every_byte_comes_through(session: Session) -> None:
     command = f"for i in 1 2 3 4 5 6 7 8 9 10; do printf '{every}'; done"
     assert session.run(command).stdout_bytes == bytes(range(256)) * 10
     assert session.exec(command).result().stdout_bytes == bytes(range(256)) * 10
-
-
-@stdin_comes_later
-def test_stdin_is_what_was_given(session: Session) -> None:
-    every = bytes(range(256)) * 300
-    assert session.run("cat", stdin=every).stdout_bytes == every
 
 
 def test_stdin_is_empty_where_none_was_given(session: Session) -> None:

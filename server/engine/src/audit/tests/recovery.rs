@@ -119,9 +119,9 @@ async fn a_hole_that_was_never_durable_is_torn_with_what_follows() {
 /// Names the directory to the child of the next test.
 const CHILD_DIR: &str = "EXECGATE_TEST_AUDIT_DIR";
 
-/// Appends for as long as it lives and prints each sequence when it is answered.
+/// The child of the next test: appends for as long as it lives and prints each sequence
+/// when it is answered. On its own it has nothing to do.
 #[tokio::test]
-#[ignore = "runs as the child of the next test"]
 async fn child_that_appends_until_it_is_killed() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else {
         return;
@@ -152,7 +152,7 @@ async fn what_was_answered_survives_sigkill() {
                 "--exact",
                 "audit::tests::recovery::child_that_appends_until_it_is_killed",
             ])
-            .args(["--ignored", "--nocapture"])
+            .arg("--nocapture")
             .env(CHILD_DIR, &place.dir)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -173,39 +173,4 @@ async fn what_was_answered_survives_sigkill() {
         );
         log.close().await.unwrap();
     }
-}
-
-/// Run by hand: `cargo test --release -p execgate-engine audit_latency -- --ignored --nocapture`.
-#[tokio::test]
-#[ignore = "a measurement, not a fact"]
-async fn audit_latency_beside_a_bare_fdatasync() {
-    const ROUNDS: usize = 1000;
-    let place = place();
-    let log = open(&place.dir);
-    let line = [b'x'; 600];
-    let file = fs::File::create_new(place.dir.join("bare")).unwrap();
-    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, 1 << 24).unwrap();
-    file.sync_all().unwrap();
-    let median = |mut samples: Vec<std::time::Duration>| {
-        samples.sort();
-        samples[samples.len() / 2]
-    };
-    let mut bare = Vec::new();
-    let mut synced = Vec::new();
-    let mut written = Vec::new();
-    for round in 0..ROUNDS {
-        let start = std::time::Instant::now();
-        file.write_all_at(&line, (round * line.len()) as u64)
-            .unwrap();
-        file.sync_data().unwrap();
-        bare.push(start.elapsed());
-        let start = std::time::Instant::now();
-        append(&log, intent("a")).await;
-        synced.push(start.elapsed());
-        let start = std::time::Instant::now();
-        log.append(outcome("a"), Durability::Written).await.unwrap();
-        written.push(start.elapsed());
-    }
-    let (bare, synced, written) = (median(bare), median(synced), median(written));
-    println!("bare {bare:?}, append synced {synced:?}, append written {written:?}");
 }
