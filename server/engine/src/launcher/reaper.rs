@@ -9,7 +9,7 @@ use crate::transport::ProcessEnd;
 
 /// Blocks SIGCHLD and gives a descriptor that turns readable when one is pending.
 ///
-/// Children start with the signal unblocked: see [`unblock_signals`].
+/// Children start with the signal unblocked: see `default_signals`.
 pub(super) fn child_signal() -> io::Result<OwnedFd> {
     let mask = child_mask();
     // SAFETY: the mask is initialised and outlives both calls.
