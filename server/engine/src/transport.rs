@@ -126,6 +126,8 @@ pub enum ProcessEnd {
 pub struct Inspection {
     /// It was stopped by a signal.
     pub stopped: bool,
+    /// It waits for something: input, a child, room in a pipe.
+    pub sleeping: bool,
     /// How many direct children it has.
     pub children: usize,
     /// Bytes written to its stdin that it has not read; nothing where that is unknown.

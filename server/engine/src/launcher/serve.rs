@@ -202,6 +202,7 @@ impl Launcher {
                 call,
                 inspection: Inspection {
                     stopped: matches!(living.state, 'T' | 't'),
+                    sleeping: living.state == 'S',
                     children: tree::children(pid).len(),
                     unread_input: None,
                 },

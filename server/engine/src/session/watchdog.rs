@@ -3,7 +3,7 @@
 //!
 //! While a command runs, its trailer lies unread in the shell's input (bash reads a byte
 //! at a time), or the shell has read it ahead and runs something. A shell that has read
-//! everything, has no child, and says nothing may be waiting for its next line: then a
+//! everything, sleeps without a child, and says nothing may be waiting for its next line: then a
 //! second trailer is sent. If that is swallowed too and still no marker comes, the shell
 //! is broken: a command has redefined what the framing needs.
 
@@ -58,7 +58,7 @@ impl Watchdog {
 
     /// What a look says.
     pub(super) fn judge(&mut self, now: Instant, seen: &Inspection) -> Verdict {
-        let quiet = seen.children == 0 && seen.unread_input == Some(0);
+        let quiet = seen.sleeping && seen.children == 0 && seen.unread_input == Some(0);
         let verdict = match (seen.stopped, quiet, self.probed) {
             (true, _, _) => Verdict::Continue,
             (false, false, _) => Verdict::Busy,
@@ -82,6 +82,7 @@ mod tests {
     fn look(stopped: bool, children: usize, unread: usize) -> Inspection {
         Inspection {
             stopped,
+            sleeping: !stopped,
             children,
             unread_input: Some(unread),
         }
@@ -102,6 +103,19 @@ mod tests {
         assert_eq!(watchdog.judge(now, &look(false, 0, 0)), Verdict::Probe);
         assert_eq!(watchdog.judge(now, &look(false, 0, 40)), Verdict::Busy);
         assert_eq!(watchdog.judge(now, &look(false, 1, 0)), Verdict::Busy);
+    }
+
+    #[test]
+    fn a_shell_that_computes_is_busy_whatever_it_has_read() {
+        let now = Instant::now();
+        let computing = Inspection {
+            sleeping: false,
+            ..look(false, 0, 0)
+        };
+        let mut watchdog = Watchdog::new(now);
+        for _ in 0..3 {
+            assert_eq!(watchdog.judge(now, &computing), Verdict::Busy);
+        }
     }
 
     #[test]

@@ -136,7 +136,13 @@ async fn a_timeout_stops_the_command_and_keeps_the_shell() {
             );
             assert_eq!(&result.stdout.bytes[..], b"partial\n", "{shell}: {script}");
             let next = gate.run(&session, "echo $kept").await;
-            assert_eq!(seen(&next), exited(0, "yes\n", ""), "{shell}: {script}");
+            assert_eq!(
+                seen(&next),
+                exited(0, "yes\n", ""),
+                "{shell}: {script}: {:?} {:?}",
+                result.notices,
+                next.notices
+            );
             gate.close(&session).await;
         }
     }
@@ -277,6 +283,33 @@ async fn a_long_command_runs() {
             .run(&session, &format!("printf %s '{text}' | wc -c"))
             .await;
         assert_eq!(seen(&result).1.trim(), "200000", "{shell}");
+        gate.close(&session).await;
+    }
+}
+
+#[tokio::test]
+async fn a_shell_that_waits_for_a_slow_reader_is_not_taken_for_a_broken_one() {
+    let gate = Gate::open().await;
+    for shell in SHELLS {
+        let session = gate.shell(shell).await;
+        gate.run(&session, "kept=yes").await;
+        let script = "i=0; while [ $i -lt 90000 ]; do i=$((i+1)); \
+                      echo 0123456789012345678901234567890123456789012345678901234567890123456789; done";
+        let mut follower = gate.start(&session, command(script)).await;
+        // Longer than it takes to find a shell broken; nothing else can be waited for.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let mut read = 0;
+        while let Some(event) = follower.next().await {
+            if let EventKind::Output { data, .. } = event.kind {
+                read += data.len();
+            }
+        }
+        let next = gate.run(&session, "echo $kept").await;
+        assert_eq!(
+            (read, seen(&next)),
+            (90_000 * 71, exited(0, "yes\n", "")),
+            "{shell}"
+        );
         gate.close(&session).await;
     }
 }

@@ -39,11 +39,11 @@ impl Actor {
             Some(running) => {
                 let rung = running.ladder.climb(now);
                 let look = now >= running.watchdog.due();
-                if let Some(rung) = rung {
-                    self.climb(rung).await;
-                }
-                if look {
-                    self.look(now).await;
+                match rung {
+                    // What the signal does is seen at a later look.
+                    Some(rung) => self.climb(rung).await,
+                    None if look => self.look(now, events).await,
+                    None => {}
                 }
                 None
             }
@@ -55,6 +55,7 @@ impl Actor {
         let (Some(running), Some(shell)) = (self.running.as_mut(), self.shell.as_mut()) else {
             return;
         };
+        running.watchdog = Watchdog::new(Instant::now());
         let age = running.age();
         let (scope, signal) = match rung {
             Rung::Interrupt => (SignalScope::Foreground, SIGINT),
@@ -88,15 +89,23 @@ impl Actor {
     }
 
     /// Looks at a shell that has been silent.
-    async fn look(&mut self, now: Instant) {
+    async fn look(&mut self, now: Instant, events: &mut Vec<PipelineEvent>) {
         let (Some(running), Some(shell)) = (self.running.as_mut(), self.shell.as_mut()) else {
             return;
         };
-        // A shell that cannot be looked at has ended, and its end is on the way.
-        let Ok(seen) = shell.control().inspect().await else {
+        // A shell whose output nobody takes is waiting for us. One that cannot be looked at
+        // has ended, and its end is on the way.
+        let seen = shell.control().inspect().await;
+        let (false, Ok(seen)) = (running.execution.log.is_full(), seen) else {
             running.watchdog = Watchdog::new(now);
             return;
         };
+        // What it said before the look may lie in the pipe.
+        shell.drain(1, events);
+        if !events.is_empty() {
+            running.watchdog = Watchdog::new(now);
+            return self.take_output(events).await;
+        }
         match running.watchdog.judge(now, &seen) {
             Verdict::Busy => {}
             Verdict::Probe => {
