@@ -30,6 +30,9 @@ pub(crate) struct Executions {
     order: VecDeque<ExecutionId>,
     /// The first has the foreground.
     active: VecDeque<ExecutionId>,
+    /// The finished ones that still hold output, and how many bytes.
+    outputs: VecDeque<(Arc<Execution>, usize)>,
+    output_bytes: usize,
     forgotten: HashSet<ExecutionId>,
 }
 
@@ -91,6 +94,11 @@ impl Executions {
     /// The execution is over: it keeps its place in the table, within bounds.
     pub(crate) fn finished(&mut self, id: &ExecutionId) {
         self.active.retain(|active| active != id);
+        if let Some(execution) = self.known.get(id) {
+            let bytes = execution.log.retained();
+            self.output_bytes += bytes;
+            self.outputs.push_back((Arc::clone(execution), bytes));
+        }
         while self.order.len() > KEPT_EXECUTIONS {
             let Some(oldest) = self.order.front().cloned() else {
                 break;
@@ -102,20 +110,14 @@ impl Executions {
             self.known.remove(&oldest);
             self.forgotten.insert(oldest);
         }
-        self.trim_output();
-    }
-
-    /// Lets go of the oldest output beyond the session's share.
-    fn trim_output(&self) {
-        let mut kept = 0;
-        for id in self.order.iter().rev() {
-            let Some(execution) = self.known.get(id) else {
-                continue;
+        // Counted, not added up anew: the cost of a command must not follow the number
+        // of those before it.
+        while self.output_bytes > KEPT_OUTPUT_BYTES || self.outputs.len() > KEPT_EXECUTIONS {
+            let Some((execution, bytes)) = self.outputs.pop_front() else {
+                break;
             };
-            kept += execution.log.retained();
-            if kept > KEPT_OUTPUT_BYTES && !self.active.contains(id) {
-                execution.log.forget_output();
-            }
+            execution.log.forget_output();
+            self.output_bytes -= bytes;
         }
     }
 
