@@ -16,7 +16,7 @@ help: ## Show these commands
 
 .PHONY: run
 run: ## Build and start the server with its defaults
-	cargo run --locked --quiet -p execgate-server --bin execgate -- serve $(ARGS)
+	cargo run --locked -p execgate-server --bin execgate -- serve $(ARGS)
 
 .PHONY: setup
 setup: ## Install what tests and checks need
