@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::execution::{Command, Execution, Follower};
 use crate::random;
-use crate::session::{Message, Recorder, Reserved, Session, StartRequest};
+use crate::session::{Message, QUEUE_LIMIT, Recorder, Reserved, Session, StartRequest};
 
 /// When to ask again where too many executions wait.
 const QUEUE_RETRY: Duration = Duration::from_secs(1);
@@ -172,10 +172,11 @@ impl Engine {
             command_kind: CommandKind::Script,
             rule: allowed.rule.clone().unwrap_or_default(),
             policy_hash: Digest(session.policy.content_hash()),
-            cwd: command
-                .cwd
-                .clone()
-                .unwrap_or_else(|| session.snapshot().cwd),
+            // A directory's name may be made of a secret too.
+            cwd: redact_text(
+                &self.settings.redaction,
+                command.cwd.as_deref().unwrap_or(&session.snapshot().cwd),
+            ),
         };
         let span = tracing::info_span!(
             "execute",
@@ -212,7 +213,7 @@ async fn attach(
         // A new one is started by the caller.
         Reserved::New | Reserved::Full => Error::LimitReached {
             what: "waiting executions",
-            limit: 64,
+            limit: QUEUE_LIMIT as u64,
             retry_after: QUEUE_RETRY,
         },
         Reserved::Reused => Error::ExecutionIdReused { execution: id },

@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::Error;
 use crate::transport::{EndedProcess, Leftovers, WindowSize};
 pub(crate) use actor::{Actor, Context, StartRequest};
-pub(crate) use executions::{Executions, Reserved};
+pub(crate) use executions::{Executions, QUEUE_LIMIT, Reserved};
 pub(crate) use records::Recorder;
 pub(crate) use shell::{Shell, ShellSpec};
 
@@ -220,13 +220,18 @@ impl Session {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the session's policies say of a script.
-    pub(crate) fn judge(&self, script: &str) -> Verdict {
-        let dialect = match self.shell {
+    /// The language that the session's shell reads.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        match self.shell {
             ShellKind::Bash => Dialect::Bash,
             ShellKind::Dash | ShellKind::Ash | ShellKind::Sh => Dialect::Posix,
-        };
-        self.policy.judge_script_for(dialect, script)
+        }
+    }
+
+    /// What the session's policies say of a script.
+    pub(crate) fn judge(&self, script: &str) -> Verdict {
+        self.policy.judge_script_for(self.dialect(), script)
     }
 
     pub(crate) fn executions(&self) -> MutexGuard<'_, Executions> {

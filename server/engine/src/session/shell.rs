@@ -12,9 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::error::Error;
 use crate::random;
-use crate::transport::{
-    Process, ProcessEnd, Program, ProgramStreams, Transport, TransportError, WindowSize,
-};
+use crate::transport::{Process, ProcessEnd, Program, ProgramStreams, Transport, WindowSize};
 
 /// How long a shell may take to print its first marker.
 const READY_LIMIT: Duration = Duration::from_secs(10);
@@ -259,11 +257,5 @@ impl ReadBuffer {
             _ => self.size,
         };
         Some(self.bytes.split().freeze())
-    }
-}
-
-impl From<TransportError> for Box<Error> {
-    fn from(error: TransportError) -> Self {
-        Self::new(error.into())
     }
 }

@@ -110,6 +110,13 @@ async fn the_record_hides_secrets_of_the_command() {
     let session = gate.session(defaults()).await;
     let token = format!("ghp_{}", "A1b2C3d4E5f6".repeat(3));
     gate.run(&session, &format!(": {token}")).await;
+    // A directory's name reaches the next command's record.
+    gate.run(
+        &session,
+        &format!("mkdir -p /tmp/{token} && cd /tmp/{token} && rmdir $PWD"),
+    )
+    .await;
+    gate.run(&session, "true").await;
     let log = format!("{:?}", records(&gate).await);
     assert!(log.contains("REDACTED") && !log.contains(&token), "{log}");
 }
