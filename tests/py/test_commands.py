@@ -191,6 +191,15 @@ def test_policy_can_be_asked(session: Session) -> None:
     assert (denied.rule, bool(denied.suggestion)) == ("no-raw-write", True)
 
 
+@pytest.mark.parametrize(("shell", "allowed"), [("bash", True), ("dash", False)])
+def test_a_script_is_judged_in_the_language_of_its_shell(
+    client: Client, shell: str, allowed: bool
+) -> None:
+    """The words behind `||` are part of a test to bash, and a command to dash."""
+    with client.session(shell=shell) as session:
+        assert session.evaluate("[[ a || dd of=/dev/sdzz ]]").allowed is allowed
+
+
 def test_execution_can_be_looked_up(session: Session) -> None:
     result = session.run("exit_code() { return 5; }; exit_code")
     info = session.execution(result.execution_id)

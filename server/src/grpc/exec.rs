@@ -347,7 +347,10 @@ impl ExecService for Execs {
             policy = policy.narrowed_by(own);
         }
         let verdict = match from_proto::judged(request.spec, &self.edge)? {
-            Judged::Script(script) => policy.judge_script(&script),
+            Judged::Script(script) => {
+                let dialect = session.as_ref().map(|session| session.dialect());
+                policy.judge_script_for(dialect.unwrap_or_default(), &script)
+            }
             Judged::Argv(argv) => policy.judge_argv(&argv),
         };
         let verdict = Some(to_proto::verdict(&verdict, &policy, &self.edge));
