@@ -6,9 +6,15 @@ Errors: the reasons that a failed RPC can have.
 A failed RPC carries a `google.rpc.ErrorInfo` with domain `execgate.dev` and as
 `reason` the name of a value below without its prefix, e.g. `SESSION_BUSY`. Its
 metadata holds the keys named here. `google.rpc.BadRequest` names the bad
-fields, `QuotaFailure` the quota, `RetryInfo` a delay after which a retry makes
-sense; without RetryInfo a plain retry will fail again. Where there is something
-better to do, the metadata holds it under `suggestion`, in words for an agent.
+fields, `QuotaFailure` the quota, `PreconditionFailure` what would have to hold,
+`ResourceInfo` what was not found or is taken, `RetryInfo` a delay after which a
+retry makes sense; without RetryInfo a plain retry will fail again. Where there
+is something better to do, the metadata holds it under `suggestion`, in words for
+an agent.
+
+Each comment says: the gRPC code and when it is answered; `Do:`, what helps;
+`Metadata:`, the keys of ErrorInfo; `Details:`, what there is beside ErrorInfo.
+docs/errors.md is made of these comments.
 """
 
 from google.protobuf import descriptor as _descriptor
@@ -33,152 +39,285 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Not set; never answered. Clients use it for reasons they do not know."""
     ERROR_REASON_INVALID_FIELD: _ErrorReason.ValueType  # 1
-    """INVALID_ARGUMENT: a field is missing or out of range; BadRequest names it."""
+    """INVALID_ARGUMENT: a field is missing, malformed or out of range, or the
+    request is no message of its type.
+    Do: correct the field.
+    Metadata: `field`, its path in the request; none if the request could not be
+    read.
+    Details: BadRequest, which names the field.
+    """
     ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT: the page token is not from this listing; start anew."""
+    """INVALID_ARGUMENT: the page token is not from this listing.
+    Do: begin the listing anew, without a token.
+    Details: BadRequest.
+    """
     ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 3
-    """RESOURCE_EXHAUSTED: the message is larger than Limits.max_request_bytes."""
+    """RESOURCE_EXHAUSTED: the request is larger than Limits.max_request_bytes.
+    Do: write large input to a file in pieces and name the file.
+    Metadata: `suggestion`.
+    Details: QuotaFailure.
+    """
     ERROR_REASON_NOT_IMPLEMENTED: _ErrorReason.ValueType  # 4
-    """UNIMPLEMENTED: this server does not do that; ask GetCapabilities."""
+    """UNIMPLEMENTED: the API has this method, field or value, and this server does
+    not.
+    Do: ask GetCapabilities what the server can do; leave the field out.
+    Metadata: `missing`, what it lacks; `suggestion`.
+    """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 5
-    """INTERNAL: a defect of the server. Metadata: `incident`, found in its log."""
+    """INTERNAL: a defect of the server.
+    Do: report it, with what the server's log says of the incident.
+    Metadata: `incident`, found in the log.
+    """
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 6
-    """DEADLINE_EXCEEDED: the RPC's own deadline passed; the execution may live on,
-    Attach to it. Metadata: `execution_id`.
+    """DEADLINE_EXCEEDED: the RPC's own deadline passed. The command has its own time
+    limit and may live on; `on_disconnect` decides.
+    Do: Attach to the execution, or ask GetExecution.
+    Metadata: `execution_id`; `suggestion`.
     """
     ERROR_REASON_SERVER_DRAINING: _ErrorReason.ValueType  # 7
-    """UNAVAILABLE with RetryInfo: the server is stopping; go to another or retry."""
+    """UNAVAILABLE: the server is stopping.
+    Do: retry after the delay, or go to another server.
+    Details: RetryInfo.
+    """
     ERROR_REASON_CALL_CANCELLED: _ErrorReason.ValueType  # 8
-    """CANCELLED: the call was cancelled before the command started."""
+    """CANCELLED: the call was cancelled before the command started.
+    Do: nothing ran; call again if it is still wanted.
+    """
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 20
-    """UNAUTHENTICATED: no valid token, key or certificate."""
+    """UNAUTHENTICATED: no valid token, key or certificate.
+    Do: send `authorization: Bearer TOKEN` with the token from the server's data
+    directory.
+    Metadata: `suggestion`.
+    """
     ERROR_REASON_CALLED_FROM_SESSION: _ErrorReason.ValueType  # 21
-    """PERMISSION_DENIED: the caller runs inside one of this gate's own sessions."""
+    """PERMISSION_DENIED: the caller runs inside one of this gate's own sessions, or
+    cannot show that it does not.
+    Do: call from outside of sessions; no retry helps.
+    """
     ERROR_REASON_ROLE_REQUIRED: _ErrorReason.ValueType  # 22
-    """PERMISSION_DENIED: the principal's role does not cover this RPC. Metadata:
-    `role`.
+    """PERMISSION_DENIED: the principal's role does not cover this RPC.
+    Do: ask the operator for the role.
+    Metadata: `role`.
     """
     ERROR_REASON_SESSION_NOT_FOUND: _ErrorReason.ValueType  # 40
-    """NOT_FOUND: no such session of this principal."""
+    """NOT_FOUND: this principal has no such session; whether another has one is not
+    said.
+    Do: check the id, or create a session.
+    Details: ResourceInfo.
+    """
     ERROR_REASON_SESSION_EXPIRED: _ErrorReason.ValueType  # 41
-    """NOT_FOUND: the session ended and is no longer kept. FAILED_PRECONDITION when
-    its id is asked for again. Metadata: `why`.
+    """NOT_FOUND: the session is over and no longer kept.
+    Do: create a new session, under another id.
+    Metadata: `why`; `suggestion`.
+    Details: ResourceInfo.
     """
     ERROR_REASON_SESSION_ENDED: _ErrorReason.ValueType  # 42
-    """FAILED_PRECONDITION: the session is closing, closed or lost; create a new one.
-    Metadata: `state`, `why`.
+    """FAILED_PRECONDITION: the session is closing, closed or lost, and was found in
+    that state.
+    Do: create a new session.
+    Metadata: `state`; `why`; `suggestion`.
+    Details: PreconditionFailure.
     """
     ERROR_REASON_SESSION_BUSY: _ErrorReason.ValueType  # 43
-    """FAILED_PRECONDITION: a script runs already; wait, queue, signal it or use
-    another session. Metadata: `execution_id`.
+    """FAILED_PRECONDITION: a script runs already.
+    Do: wait for it, set `queue_if_busy`, signal it or use another session.
+    Metadata: `execution_id` of the running one; `suggestion`.
+    Details: PreconditionFailure.
     """
     ERROR_REASON_SESSION_ID_REUSED: _ErrorReason.ValueType  # 44
-    """ALREADY_EXISTS: the session id is taken by a session made differently."""
+    """ALREADY_EXISTS: the session id is taken by a session made differently.
+    Do: choose another `session_id`.
+    Details: ResourceInfo.
+    """
     ERROR_REASON_GENERATION_MISMATCH: _ErrorReason.ValueType  # 45
-    """FAILED_PRECONDITION: the shell is not the one the caller expects. Metadata:
-    `expected`, `generation`.
+    """FAILED_PRECONDITION: the shell is not the one the caller expects: it was
+    restarted.
+    Do: see what was lost with it, then send the present generation, or none.
+    Metadata: `expected`; `generation`, the present one.
+    Details: PreconditionFailure.
     """
     ERROR_REASON_SESSION_LIMIT: _ErrorReason.ValueType  # 46
-    """RESOURCE_EXHAUSTED with QuotaFailure and RetryInfo: too many sessions; close
-    some.
+    """RESOURCE_EXHAUSTED: too many sessions.
+    Do: close some, or retry after the delay.
+    Details: QuotaFailure, RetryInfo.
     """
     ERROR_REASON_NO_TERMINAL: _ErrorReason.ValueType  # 47
-    """FAILED_PRECONDITION: the session has no terminal."""
+    """FAILED_PRECONDITION: the session has no terminal.
+    Do: create the session with `terminal`.
+    """
     ERROR_REASON_SETTING_NOT_ALLOWED: _ErrorReason.ValueType  # 48
     """PERMISSION_DENIED: the operator does not let sessions have this setting.
+    Do: leave the field out.
     Metadata: `field`.
     """
     ERROR_REASON_EXECUTION_NOT_FOUND: _ErrorReason.ValueType  # 60
-    """NOT_FOUND: no such execution in this session."""
+    """NOT_FOUND: no such execution in this session.
+    Do: check both ids.
+    Details: ResourceInfo.
+    """
     ERROR_REASON_EXECUTION_EXPIRED: _ErrorReason.ValueType  # 61
     """NOT_FOUND: the execution was known and is no longer kept; its id is not run
     again.
+    Do: choose another `execution_id` if it is to run again.
+    Details: ResourceInfo.
     """
     ERROR_REASON_EXECUTION_ID_REUSED: _ErrorReason.ValueType  # 62
-    """ALREADY_EXISTS: the execution id belongs to another command."""
+    """ALREADY_EXISTS: the execution id belongs to another command, or to the same
+    one under other conditions.
+    Do: choose another `execution_id`.
+    Metadata: `suggestion`.
+    Details: ResourceInfo.
+    """
     ERROR_REASON_EXECUTION_NOT_RUNNING: _ErrorReason.ValueType  # 63
-    """FAILED_PRECONDITION: the execution has not started or has finished. Metadata:
-    `state`.
+    """FAILED_PRECONDITION: the execution has not started or has finished.
+    Do: ask GetExecution.
+    Metadata: `state`.
     """
     ERROR_REASON_EXECUTION_LIMIT: _ErrorReason.ValueType  # 64
-    """RESOURCE_EXHAUSTED with QuotaFailure and RetryInfo: too many executions run
-    or wait.
+    """RESOURCE_EXHAUSTED: too many executions run or wait.
+    Do: wait for some of them, or retry after the delay.
+    Details: QuotaFailure, RetryInfo.
     """
     ERROR_REASON_OFFSET_OUT_OF_RANGE: _ErrorReason.ValueType  # 65
-    """OUT_OF_RANGE: the offset lies beyond the end. Metadata: `next_offset`."""
+    """OUT_OF_RANGE: the offset lies beyond the end.
+    Do: read on from `next_offset`.
+    Metadata: `next_offset`.
+    """
     ERROR_REASON_OUTPUT_EVICTED: _ErrorReason.ValueType  # 66
-    """OUT_OF_RANGE: the bytes are no longer retained. Metadata: `first_offset`."""
+    """OUT_OF_RANGE: the bytes are no longer retained.
+    Do: read on from `first_offset`.
+    Metadata: `first_offset`.
+    """
     ERROR_REASON_STDIN_NOT_OPEN: _ErrorReason.ValueType  # 67
-    """FAILED_PRECONDITION: the execution's stdin is closed, inline or at its end."""
+    """FAILED_PRECONDITION: the execution's stdin is closed, inline or at its end.
+    Do: start the command with `stdin` open.
+    """
     ERROR_REASON_STDIN_FULL: _ErrorReason.ValueType  # 68
-    """RESOURCE_EXHAUSTED with RetryInfo: the command does not read what was written
-    before.
+    """RESOURCE_EXHAUSTED: the command does not read what was written before.
+    Do: write the same offset again after the delay.
+    Details: RetryInfo.
     """
     ERROR_REASON_POLICY_DENIED: _ErrorReason.ValueType  # 80
-    """PERMISSION_DENIED: the policy denies the command. Metadata: `rule`, `layer`,
-    `span` as `START-END`, `excerpt`, `justification`, `suggestion`,
-    `policy_hash`.
+    """PERMISSION_DENIED: the policy denies the command. Nothing of it ran; the
+    denial is in the audit log.
+    Do: follow `suggestion`; EvaluatePolicy tries a command without running it.
+    Metadata: `rule`; `layer`, `operator` or `session`; `span` of the offending
+    bytes as `START-END`; `excerpt`, these bytes, redacted; `justification`;
+    `suggestion`, where the rule has one; `policy_hash`.
     """
     ERROR_REASON_POLICY_INVALID: _ErrorReason.ValueType  # 81
-    """INVALID_ARGUMENT: the session's policy is not valid. Metadata: `line`."""
+    """INVALID_ARGUMENT: the session's own policy is not valid.
+    Do: correct the policy.
+    Metadata: `line`, where there is one.
+    Details: BadRequest.
+    """
     ERROR_REASON_FENCE_UNAVAILABLE: _ErrorReason.ValueType  # 82
-    """FAILED_PRECONDITION: a demanded control is not to be had. Metadata: `control`,
-    `level`, `detail`.
+    """FAILED_PRECONDITION: a demanded control is not to be had here.
+    Do: demand less, or another target.
+    Metadata: `control`; `level`, what it is worth here; `detail`.
+    Details: PreconditionFailure.
     """
     ERROR_REASON_SECRET_NOT_FOUND: _ErrorReason.ValueType  # 83
-    """NOT_FOUND: no such secret, or not for this principal. Metadata: `secret`."""
+    """NOT_FOUND: no such secret, or not for this principal.
+    Do: ask the operator to register it.
+    Metadata: `secret`.
+    """
     ERROR_REASON_TARGET_NOT_FOUND: _ErrorReason.ValueType  # 100
-    """NOT_FOUND: no such profile, host, container or image. Metadata: `target`."""
+    """NOT_FOUND: no such profile, host, container or image.
+    Do: check the name; GetCapabilities lists profiles.
+    Metadata: `target`.
+    """
     ERROR_REASON_TARGET_NOT_ALLOWED: _ErrorReason.ValueType  # 101
-    """PERMISSION_DENIED: the principal may not use this target. Metadata: `target`."""
+    """PERMISSION_DENIED: the principal may not use this target.
+    Do: ask the operator.
+    Metadata: `target`.
+    """
     ERROR_REASON_TARGET_UNAVAILABLE: _ErrorReason.ValueType  # 102
-    """UNAVAILABLE with RetryInfo: the target does not answer. Metadata: `target`,
-    `detail`.
+    """UNAVAILABLE: the target does not answer.
+    Do: retry after the delay.
+    Metadata: `target`; `detail`.
+    Details: RetryInfo.
     """
     ERROR_REASON_TARGET_AUTH_FAILED: _ErrorReason.ValueType  # 103
-    """FAILED_PRECONDITION: the target refused the credentials. Metadata: `target`,
-    `methods`.
+    """FAILED_PRECONDITION: the target refused the credentials.
+    Do: correct the credentials.
+    Metadata: `target`; `methods`.
     """
     ERROR_REASON_HOST_KEY_MISMATCH: _ErrorReason.ValueType  # 104
-    """FAILED_PRECONDITION: the host's key is not the known one. Metadata:
-    `expected`, `got`.
+    """FAILED_PRECONDITION: the host's key is not the known one.
+    Do: do not retry; have the operator find out why.
+    Metadata: `expected`; `got`.
     """
     ERROR_REASON_HOST_KEY_UNKNOWN: _ErrorReason.ValueType  # 105
     """FAILED_PRECONDITION: the host's key is not known and may not be learned.
+    Do: have the operator add it to the known hosts.
     Metadata: `got`.
     """
     ERROR_REASON_SHELL_NOT_FOUND: _ErrorReason.ValueType  # 106
-    """FAILED_PRECONDITION: the target has no such shell. Metadata: `shell`."""
+    """FAILED_PRECONDITION: the target has no such shell.
+    Do: leave `shell` empty; GetCapabilities lists the shells found.
+    Metadata: `shell`.
+    Details: PreconditionFailure.
+    """
     ERROR_REASON_SHELL_START_FAILED: _ErrorReason.ValueType  # 107
-    """UNAVAILABLE: the shell did not become ready. Metadata: `detail`."""
+    """UNAVAILABLE: the shell did not become ready.
+    Do: see `detail`; retry if it passes.
+    Metadata: `detail`.
+    """
     ERROR_REASON_CHECKPOINT_NOT_FOUND: _ErrorReason.ValueType  # 120
-    """NOT_FOUND: no such checkpoint of this principal."""
+    """NOT_FOUND: no such checkpoint of this principal.
+    Do: ask ListCheckpoints.
+    """
     ERROR_REASON_WORKSPACE_REQUIRED: _ErrorReason.ValueType  # 121
-    """FAILED_PRECONDITION: the session has no workspace."""
+    """FAILED_PRECONDITION: the session has no workspace.
+    Do: create the session with `workspace`.
+    """
     ERROR_REASON_CHECKPOINT_BUSY: _ErrorReason.ValueType  # 122
-    """ABORTED with RetryInfo: another checkpoint or restore of this workspace runs."""
+    """ABORTED: another checkpoint or restore of this workspace runs.
+    Do: retry after the delay.
+    Details: RetryInfo.
+    """
     ERROR_REASON_GIT_NOT_FOUND: _ErrorReason.ValueType  # 123
-    """FAILED_PRECONDITION: the target has no usable git. Metadata: `detail`."""
+    """FAILED_PRECONDITION: the target has no usable git.
+    Do: install git there.
+    Metadata: `detail`.
+    """
     ERROR_REASON_CHECKPOINT_LIMIT: _ErrorReason.ValueType  # 124
-    """RESOURCE_EXHAUSTED with QuotaFailure: too many or too large checkpoints."""
+    """RESOURCE_EXHAUSTED: too many or too large checkpoints.
+    Do: delete some.
+    Details: QuotaFailure.
+    """
     ERROR_REASON_CHECKPOINT_FAILED: _ErrorReason.ValueType  # 125
     """UNAVAILABLE: the checkpoint could not be made or restored; the workspace is as
-    it was before. Metadata: `detail`.
+    it was before.
+    Do: see `detail`; retry if it passes.
+    Metadata: `detail`.
     """
     ERROR_REASON_RESTORE_INCOMPLETE: _ErrorReason.ValueType  # 126
-    """UNAVAILABLE: a restore stopped half-way; repeating it finishes it. Metadata:
-    `detail`, `pre_restore_checkpoint_id`.
+    """UNAVAILABLE: a restore stopped half-way.
+    Do: repeat the restore: that finishes it.
+    Metadata: `detail`; `pre_restore_checkpoint_id`, the way back.
     """
     ERROR_REASON_AUDIT_UNAVAILABLE: _ErrorReason.ValueType  # 140
-    """UNAVAILABLE with RetryInfo: the audit log cannot be written; nothing runs."""
+    """UNAVAILABLE: the audit log cannot be written; nothing runs.
+    Do: retry after the delay; tell the operator.
+    Details: RetryInfo.
+    """
     ERROR_REASON_SEQUENCE_OUT_OF_RANGE: _ErrorReason.ValueType  # 141
-    """OUT_OF_RANGE: the sequence number lies beyond the end, or before what is
-    kept. Metadata: `first_sequence`, `next_sequence`.
+    """OUT_OF_RANGE: the sequence number lies beyond the end, or before what is kept.
+    Do: go on within the two.
+    Metadata: `first_sequence`; `next_sequence`.
     """
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 160
-    """RESOURCE_EXHAUSTED with QuotaFailure and RetryInfo: too many requests."""
+    """RESOURCE_EXHAUSTED: too many requests.
+    Do: retry after the delay.
+    Details: QuotaFailure, RetryInfo.
+    """
     ERROR_REASON_STORAGE_FULL: _ErrorReason.ValueType  # 161
-    """RESOURCE_EXHAUSTED with QuotaFailure: no room for retained output."""
+    """RESOURCE_EXHAUSTED: no room for retained output.
+    Do: close sessions that are no longer needed; tell the operator.
+    Details: QuotaFailure.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why an RPC failed."""
@@ -186,150 +325,283 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Not set; never answered. Clients use it for reasons they do not know."""
 ERROR_REASON_INVALID_FIELD: ErrorReason.ValueType  # 1
-"""INVALID_ARGUMENT: a field is missing or out of range; BadRequest names it."""
+"""INVALID_ARGUMENT: a field is missing, malformed or out of range, or the
+request is no message of its type.
+Do: correct the field.
+Metadata: `field`, its path in the request; none if the request could not be
+read.
+Details: BadRequest, which names the field.
+"""
 ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT: the page token is not from this listing; start anew."""
+"""INVALID_ARGUMENT: the page token is not from this listing.
+Do: begin the listing anew, without a token.
+Details: BadRequest.
+"""
 ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 3
-"""RESOURCE_EXHAUSTED: the message is larger than Limits.max_request_bytes."""
+"""RESOURCE_EXHAUSTED: the request is larger than Limits.max_request_bytes.
+Do: write large input to a file in pieces and name the file.
+Metadata: `suggestion`.
+Details: QuotaFailure.
+"""
 ERROR_REASON_NOT_IMPLEMENTED: ErrorReason.ValueType  # 4
-"""UNIMPLEMENTED: this server does not do that; ask GetCapabilities."""
+"""UNIMPLEMENTED: the API has this method, field or value, and this server does
+not.
+Do: ask GetCapabilities what the server can do; leave the field out.
+Metadata: `missing`, what it lacks; `suggestion`.
+"""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 5
-"""INTERNAL: a defect of the server. Metadata: `incident`, found in its log."""
+"""INTERNAL: a defect of the server.
+Do: report it, with what the server's log says of the incident.
+Metadata: `incident`, found in the log.
+"""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 6
-"""DEADLINE_EXCEEDED: the RPC's own deadline passed; the execution may live on,
-Attach to it. Metadata: `execution_id`.
+"""DEADLINE_EXCEEDED: the RPC's own deadline passed. The command has its own time
+limit and may live on; `on_disconnect` decides.
+Do: Attach to the execution, or ask GetExecution.
+Metadata: `execution_id`; `suggestion`.
 """
 ERROR_REASON_SERVER_DRAINING: ErrorReason.ValueType  # 7
-"""UNAVAILABLE with RetryInfo: the server is stopping; go to another or retry."""
+"""UNAVAILABLE: the server is stopping.
+Do: retry after the delay, or go to another server.
+Details: RetryInfo.
+"""
 ERROR_REASON_CALL_CANCELLED: ErrorReason.ValueType  # 8
-"""CANCELLED: the call was cancelled before the command started."""
+"""CANCELLED: the call was cancelled before the command started.
+Do: nothing ran; call again if it is still wanted.
+"""
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 20
-"""UNAUTHENTICATED: no valid token, key or certificate."""
+"""UNAUTHENTICATED: no valid token, key or certificate.
+Do: send `authorization: Bearer TOKEN` with the token from the server's data
+directory.
+Metadata: `suggestion`.
+"""
 ERROR_REASON_CALLED_FROM_SESSION: ErrorReason.ValueType  # 21
-"""PERMISSION_DENIED: the caller runs inside one of this gate's own sessions."""
+"""PERMISSION_DENIED: the caller runs inside one of this gate's own sessions, or
+cannot show that it does not.
+Do: call from outside of sessions; no retry helps.
+"""
 ERROR_REASON_ROLE_REQUIRED: ErrorReason.ValueType  # 22
-"""PERMISSION_DENIED: the principal's role does not cover this RPC. Metadata:
-`role`.
+"""PERMISSION_DENIED: the principal's role does not cover this RPC.
+Do: ask the operator for the role.
+Metadata: `role`.
 """
 ERROR_REASON_SESSION_NOT_FOUND: ErrorReason.ValueType  # 40
-"""NOT_FOUND: no such session of this principal."""
+"""NOT_FOUND: this principal has no such session; whether another has one is not
+said.
+Do: check the id, or create a session.
+Details: ResourceInfo.
+"""
 ERROR_REASON_SESSION_EXPIRED: ErrorReason.ValueType  # 41
-"""NOT_FOUND: the session ended and is no longer kept. FAILED_PRECONDITION when
-its id is asked for again. Metadata: `why`.
+"""NOT_FOUND: the session is over and no longer kept.
+Do: create a new session, under another id.
+Metadata: `why`; `suggestion`.
+Details: ResourceInfo.
 """
 ERROR_REASON_SESSION_ENDED: ErrorReason.ValueType  # 42
-"""FAILED_PRECONDITION: the session is closing, closed or lost; create a new one.
-Metadata: `state`, `why`.
+"""FAILED_PRECONDITION: the session is closing, closed or lost, and was found in
+that state.
+Do: create a new session.
+Metadata: `state`; `why`; `suggestion`.
+Details: PreconditionFailure.
 """
 ERROR_REASON_SESSION_BUSY: ErrorReason.ValueType  # 43
-"""FAILED_PRECONDITION: a script runs already; wait, queue, signal it or use
-another session. Metadata: `execution_id`.
+"""FAILED_PRECONDITION: a script runs already.
+Do: wait for it, set `queue_if_busy`, signal it or use another session.
+Metadata: `execution_id` of the running one; `suggestion`.
+Details: PreconditionFailure.
 """
 ERROR_REASON_SESSION_ID_REUSED: ErrorReason.ValueType  # 44
-"""ALREADY_EXISTS: the session id is taken by a session made differently."""
+"""ALREADY_EXISTS: the session id is taken by a session made differently.
+Do: choose another `session_id`.
+Details: ResourceInfo.
+"""
 ERROR_REASON_GENERATION_MISMATCH: ErrorReason.ValueType  # 45
-"""FAILED_PRECONDITION: the shell is not the one the caller expects. Metadata:
-`expected`, `generation`.
+"""FAILED_PRECONDITION: the shell is not the one the caller expects: it was
+restarted.
+Do: see what was lost with it, then send the present generation, or none.
+Metadata: `expected`; `generation`, the present one.
+Details: PreconditionFailure.
 """
 ERROR_REASON_SESSION_LIMIT: ErrorReason.ValueType  # 46
-"""RESOURCE_EXHAUSTED with QuotaFailure and RetryInfo: too many sessions; close
-some.
+"""RESOURCE_EXHAUSTED: too many sessions.
+Do: close some, or retry after the delay.
+Details: QuotaFailure, RetryInfo.
 """
 ERROR_REASON_NO_TERMINAL: ErrorReason.ValueType  # 47
-"""FAILED_PRECONDITION: the session has no terminal."""
+"""FAILED_PRECONDITION: the session has no terminal.
+Do: create the session with `terminal`.
+"""
 ERROR_REASON_SETTING_NOT_ALLOWED: ErrorReason.ValueType  # 48
 """PERMISSION_DENIED: the operator does not let sessions have this setting.
+Do: leave the field out.
 Metadata: `field`.
 """
 ERROR_REASON_EXECUTION_NOT_FOUND: ErrorReason.ValueType  # 60
-"""NOT_FOUND: no such execution in this session."""
+"""NOT_FOUND: no such execution in this session.
+Do: check both ids.
+Details: ResourceInfo.
+"""
 ERROR_REASON_EXECUTION_EXPIRED: ErrorReason.ValueType  # 61
 """NOT_FOUND: the execution was known and is no longer kept; its id is not run
 again.
+Do: choose another `execution_id` if it is to run again.
+Details: ResourceInfo.
 """
 ERROR_REASON_EXECUTION_ID_REUSED: ErrorReason.ValueType  # 62
-"""ALREADY_EXISTS: the execution id belongs to another command."""
+"""ALREADY_EXISTS: the execution id belongs to another command, or to the same
+one under other conditions.
+Do: choose another `execution_id`.
+Metadata: `suggestion`.
+Details: ResourceInfo.
+"""
 ERROR_REASON_EXECUTION_NOT_RUNNING: ErrorReason.ValueType  # 63
-"""FAILED_PRECONDITION: the execution has not started or has finished. Metadata:
-`state`.
+"""FAILED_PRECONDITION: the execution has not started or has finished.
+Do: ask GetExecution.
+Metadata: `state`.
 """
 ERROR_REASON_EXECUTION_LIMIT: ErrorReason.ValueType  # 64
-"""RESOURCE_EXHAUSTED with QuotaFailure and RetryInfo: too many executions run
-or wait.
+"""RESOURCE_EXHAUSTED: too many executions run or wait.
+Do: wait for some of them, or retry after the delay.
+Details: QuotaFailure, RetryInfo.
 """
 ERROR_REASON_OFFSET_OUT_OF_RANGE: ErrorReason.ValueType  # 65
-"""OUT_OF_RANGE: the offset lies beyond the end. Metadata: `next_offset`."""
+"""OUT_OF_RANGE: the offset lies beyond the end.
+Do: read on from `next_offset`.
+Metadata: `next_offset`.
+"""
 ERROR_REASON_OUTPUT_EVICTED: ErrorReason.ValueType  # 66
-"""OUT_OF_RANGE: the bytes are no longer retained. Metadata: `first_offset`."""
+"""OUT_OF_RANGE: the bytes are no longer retained.
+Do: read on from `first_offset`.
+Metadata: `first_offset`.
+"""
 ERROR_REASON_STDIN_NOT_OPEN: ErrorReason.ValueType  # 67
-"""FAILED_PRECONDITION: the execution's stdin is closed, inline or at its end."""
+"""FAILED_PRECONDITION: the execution's stdin is closed, inline or at its end.
+Do: start the command with `stdin` open.
+"""
 ERROR_REASON_STDIN_FULL: ErrorReason.ValueType  # 68
-"""RESOURCE_EXHAUSTED with RetryInfo: the command does not read what was written
-before.
+"""RESOURCE_EXHAUSTED: the command does not read what was written before.
+Do: write the same offset again after the delay.
+Details: RetryInfo.
 """
 ERROR_REASON_POLICY_DENIED: ErrorReason.ValueType  # 80
-"""PERMISSION_DENIED: the policy denies the command. Metadata: `rule`, `layer`,
-`span` as `START-END`, `excerpt`, `justification`, `suggestion`,
-`policy_hash`.
+"""PERMISSION_DENIED: the policy denies the command. Nothing of it ran; the
+denial is in the audit log.
+Do: follow `suggestion`; EvaluatePolicy tries a command without running it.
+Metadata: `rule`; `layer`, `operator` or `session`; `span` of the offending
+bytes as `START-END`; `excerpt`, these bytes, redacted; `justification`;
+`suggestion`, where the rule has one; `policy_hash`.
 """
 ERROR_REASON_POLICY_INVALID: ErrorReason.ValueType  # 81
-"""INVALID_ARGUMENT: the session's policy is not valid. Metadata: `line`."""
+"""INVALID_ARGUMENT: the session's own policy is not valid.
+Do: correct the policy.
+Metadata: `line`, where there is one.
+Details: BadRequest.
+"""
 ERROR_REASON_FENCE_UNAVAILABLE: ErrorReason.ValueType  # 82
-"""FAILED_PRECONDITION: a demanded control is not to be had. Metadata: `control`,
-`level`, `detail`.
+"""FAILED_PRECONDITION: a demanded control is not to be had here.
+Do: demand less, or another target.
+Metadata: `control`; `level`, what it is worth here; `detail`.
+Details: PreconditionFailure.
 """
 ERROR_REASON_SECRET_NOT_FOUND: ErrorReason.ValueType  # 83
-"""NOT_FOUND: no such secret, or not for this principal. Metadata: `secret`."""
+"""NOT_FOUND: no such secret, or not for this principal.
+Do: ask the operator to register it.
+Metadata: `secret`.
+"""
 ERROR_REASON_TARGET_NOT_FOUND: ErrorReason.ValueType  # 100
-"""NOT_FOUND: no such profile, host, container or image. Metadata: `target`."""
+"""NOT_FOUND: no such profile, host, container or image.
+Do: check the name; GetCapabilities lists profiles.
+Metadata: `target`.
+"""
 ERROR_REASON_TARGET_NOT_ALLOWED: ErrorReason.ValueType  # 101
-"""PERMISSION_DENIED: the principal may not use this target. Metadata: `target`."""
+"""PERMISSION_DENIED: the principal may not use this target.
+Do: ask the operator.
+Metadata: `target`.
+"""
 ERROR_REASON_TARGET_UNAVAILABLE: ErrorReason.ValueType  # 102
-"""UNAVAILABLE with RetryInfo: the target does not answer. Metadata: `target`,
-`detail`.
+"""UNAVAILABLE: the target does not answer.
+Do: retry after the delay.
+Metadata: `target`; `detail`.
+Details: RetryInfo.
 """
 ERROR_REASON_TARGET_AUTH_FAILED: ErrorReason.ValueType  # 103
-"""FAILED_PRECONDITION: the target refused the credentials. Metadata: `target`,
-`methods`.
+"""FAILED_PRECONDITION: the target refused the credentials.
+Do: correct the credentials.
+Metadata: `target`; `methods`.
 """
 ERROR_REASON_HOST_KEY_MISMATCH: ErrorReason.ValueType  # 104
-"""FAILED_PRECONDITION: the host's key is not the known one. Metadata:
-`expected`, `got`.
+"""FAILED_PRECONDITION: the host's key is not the known one.
+Do: do not retry; have the operator find out why.
+Metadata: `expected`; `got`.
 """
 ERROR_REASON_HOST_KEY_UNKNOWN: ErrorReason.ValueType  # 105
 """FAILED_PRECONDITION: the host's key is not known and may not be learned.
+Do: have the operator add it to the known hosts.
 Metadata: `got`.
 """
 ERROR_REASON_SHELL_NOT_FOUND: ErrorReason.ValueType  # 106
-"""FAILED_PRECONDITION: the target has no such shell. Metadata: `shell`."""
+"""FAILED_PRECONDITION: the target has no such shell.
+Do: leave `shell` empty; GetCapabilities lists the shells found.
+Metadata: `shell`.
+Details: PreconditionFailure.
+"""
 ERROR_REASON_SHELL_START_FAILED: ErrorReason.ValueType  # 107
-"""UNAVAILABLE: the shell did not become ready. Metadata: `detail`."""
+"""UNAVAILABLE: the shell did not become ready.
+Do: see `detail`; retry if it passes.
+Metadata: `detail`.
+"""
 ERROR_REASON_CHECKPOINT_NOT_FOUND: ErrorReason.ValueType  # 120
-"""NOT_FOUND: no such checkpoint of this principal."""
+"""NOT_FOUND: no such checkpoint of this principal.
+Do: ask ListCheckpoints.
+"""
 ERROR_REASON_WORKSPACE_REQUIRED: ErrorReason.ValueType  # 121
-"""FAILED_PRECONDITION: the session has no workspace."""
+"""FAILED_PRECONDITION: the session has no workspace.
+Do: create the session with `workspace`.
+"""
 ERROR_REASON_CHECKPOINT_BUSY: ErrorReason.ValueType  # 122
-"""ABORTED with RetryInfo: another checkpoint or restore of this workspace runs."""
+"""ABORTED: another checkpoint or restore of this workspace runs.
+Do: retry after the delay.
+Details: RetryInfo.
+"""
 ERROR_REASON_GIT_NOT_FOUND: ErrorReason.ValueType  # 123
-"""FAILED_PRECONDITION: the target has no usable git. Metadata: `detail`."""
+"""FAILED_PRECONDITION: the target has no usable git.
+Do: install git there.
+Metadata: `detail`.
+"""
 ERROR_REASON_CHECKPOINT_LIMIT: ErrorReason.ValueType  # 124
-"""RESOURCE_EXHAUSTED with QuotaFailure: too many or too large checkpoints."""
+"""RESOURCE_EXHAUSTED: too many or too large checkpoints.
+Do: delete some.
+Details: QuotaFailure.
+"""
 ERROR_REASON_CHECKPOINT_FAILED: ErrorReason.ValueType  # 125
 """UNAVAILABLE: the checkpoint could not be made or restored; the workspace is as
-it was before. Metadata: `detail`.
+it was before.
+Do: see `detail`; retry if it passes.
+Metadata: `detail`.
 """
 ERROR_REASON_RESTORE_INCOMPLETE: ErrorReason.ValueType  # 126
-"""UNAVAILABLE: a restore stopped half-way; repeating it finishes it. Metadata:
-`detail`, `pre_restore_checkpoint_id`.
+"""UNAVAILABLE: a restore stopped half-way.
+Do: repeat the restore: that finishes it.
+Metadata: `detail`; `pre_restore_checkpoint_id`, the way back.
 """
 ERROR_REASON_AUDIT_UNAVAILABLE: ErrorReason.ValueType  # 140
-"""UNAVAILABLE with RetryInfo: the audit log cannot be written; nothing runs."""
+"""UNAVAILABLE: the audit log cannot be written; nothing runs.
+Do: retry after the delay; tell the operator.
+Details: RetryInfo.
+"""
 ERROR_REASON_SEQUENCE_OUT_OF_RANGE: ErrorReason.ValueType  # 141
-"""OUT_OF_RANGE: the sequence number lies beyond the end, or before what is
-kept. Metadata: `first_sequence`, `next_sequence`.
+"""OUT_OF_RANGE: the sequence number lies beyond the end, or before what is kept.
+Do: go on within the two.
+Metadata: `first_sequence`; `next_sequence`.
 """
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 160
-"""RESOURCE_EXHAUSTED with QuotaFailure and RetryInfo: too many requests."""
+"""RESOURCE_EXHAUSTED: too many requests.
+Do: retry after the delay.
+Details: QuotaFailure, RetryInfo.
+"""
 ERROR_REASON_STORAGE_FULL: ErrorReason.ValueType  # 161
-"""RESOURCE_EXHAUSTED with QuotaFailure: no room for retained output."""
+"""RESOURCE_EXHAUSTED: no room for retained output.
+Do: close sessions that are no longer needed; tell the operator.
+Details: QuotaFailure.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
