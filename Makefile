@@ -33,7 +33,7 @@ check: setup ## Format, lints, types, documentation
 .PHONY: fmt
 fmt: setup ## Format everything
 	cargo fmt --all
-	.venv/bin/ruff format client-py tests/py
+	.venv/bin/ruff format client-py tests/py scripts/reference
 	cd bench && cargo fmt
 
 .PHONY: bench
@@ -56,6 +56,14 @@ stubs: ## Make the Python stubs anew from the API
 .PHONY: stubs-check
 stubs-check: ## Check that the Python stubs are those of the API
 	@python3 client-py/generate.py --check
+
+.PHONY: docs
+docs: setup ## Make the API reference anew from the API
+	@.venv/bin/python scripts/reference
+
+.PHONY: docs-check
+docs-check: setup ## Check that the API reference is that of the API
+	@.venv/bin/python scripts/reference --check
 
 .PHONY: requirements
 requirements: ## Pin scripts/requirements.in anew
