@@ -7,7 +7,8 @@
 hello from /tmp
 """
 
-from ._requests import Stdin
+from ._requests import OPEN, Stdin
+from .aio import AsyncClient, AsyncExecStream, AsyncSession
 from .budget import Budget, BudgetReport
 from .client import Client
 from .enums import (
@@ -38,6 +39,11 @@ from .errors import (
     ExecgateError,
     FailedPrecondition,
     FieldViolation,
+    FileChanged,
+    FileError,
+    FileIncomplete,
+    FileMissing,
+    FileRedacted,
     InternalError,
     InvalidArgument,
     NotFound,
@@ -52,7 +58,16 @@ from .errors import (
     Unimplemented,
 )
 from .events import Event, EventKind, Finished, Gap, Notice, Output, Started
-from .info import Capabilities, Closed, EndedProcess, ExecutionInfo, SessionInfo, Verdict
+from .files import FileRead, FileWritten
+from .info import (
+    Capabilities,
+    Closed,
+    EndedProcess,
+    ExecutionInfo,
+    ReadOutput,
+    SessionInfo,
+    Verdict,
+)
 from .options import MoreExecutionOptions, MoreSessionOptions
 from .outcome import (
     ChannelTotals,
@@ -73,8 +88,12 @@ from .text import TextDecoder
 __version__ = "0.1.0"
 
 __all__ = [
+    "OPEN",
     "Aborted",
     "AlreadyExists",
+    "AsyncClient",
+    "AsyncExecStream",
+    "AsyncSession",
     "Budget",
     "BudgetReport",
     "Cancelled",
@@ -102,6 +121,13 @@ __all__ = [
     "Exited",
     "FailedPrecondition",
     "FieldViolation",
+    "FileChanged",
+    "FileError",
+    "FileIncomplete",
+    "FileMissing",
+    "FileRead",
+    "FileRedacted",
+    "FileWritten",
     "Finished",
     "Gap",
     "GapReason",
@@ -123,6 +149,7 @@ __all__ = [
     "OverflowAction",
     "PermissionDenied",
     "PolicyDenied",
+    "ReadOutput",
     "ResourceExhausted",
     "Result",
     "Session",

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Generic, TypeVar, cast
+from typing import TypeVar, cast
 
 import grpc
 
 from ._address import Address
-from ._channel import CALL_TIMEOUT_SECONDS, channel_options
-from ._status import disconnected, from_status
+from ._calls import Call, Listing, Paged, PageOf, StreamCall, StreamResponse
+from ._channel import channel_options
+from ._status import disconnected, from_status, never_ready
+from ._stubs import Stubs
 from ._token import Token
-from .errors import ClientClosed, ConnectFailed, ExecgateError
-from .v1.audit_pb2_grpc import AuditServiceStub
-from .v1.checkpoint_pb2_grpc import CheckpointServiceStub
-from .v1.exec_pb2_grpc import ExecServiceStub
-from .v1.session_pb2_grpc import SessionServiceStub
+from .errors import ClientClosed, ExecgateError
 
 #: A stream is read by the thread that asks and not through a second one, which takes a
 #: quarter off the time of a short one. Only the sync channel knows this option.
@@ -23,6 +21,9 @@ SINGLE_THREADED_STREAMS = ("SingleThreadedUnaryStream", 1)
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
+_Value = TypeVar("_Value")
+_Paged = TypeVar("_Paged", bound=Paged)
+_Page = TypeVar("_Page", bound=PageOf)
 
 
 class Connection:
@@ -34,37 +35,31 @@ class Connection:
         options = [*channel_options(address), SINGLE_THREADED_STREAMS]
         self._channel = grpc.insecure_channel(address.target, options=options)
         self._closed = False
-        self.sessions = SessionServiceStub(self._channel)
-        self.executions = ExecServiceStub(self._channel)
-        self.checkpoints = CheckpointServiceStub(self._channel)
-        self.audit = AuditServiceStub(self._channel)
+        self._stubs = Stubs(self._channel)
 
-    def call(
-        self,
-        method: grpc.UnaryUnaryMultiCallable[_Request, _Response],
-        request: _Request,
-        *,
-        timeout: float | None = CALL_TIMEOUT_SECONDS,
-        execution_id: str = "",
-    ) -> _Response:
+    def call(self, call: Call[_Request, _Response, _Value]) -> _Value:
         """Makes a call with one answer."""
         self._check_open()
         try:
-            return method(request, timeout=timeout, metadata=self._metadata)
+            response = call.method(self._stubs)(
+                call.request, timeout=call.timeout, metadata=self._metadata
+            )
         except grpc.RpcError as error:
-            raise self._failure(error, execution_id) from None
+            raise self.failure(error, call.execution_id) from None
+        return call.read(response)
 
-    def stream(
-        self,
-        method: grpc.UnaryStreamMultiCallable[_Request, _Response],
-        request: _Request,
-        *,
-        execution_id: str = "",
-    ) -> Responses[_Response]:
+    def listing(self, listing: Listing[_Paged, _Page, _Value]) -> Iterator[_Value]:
+        """Makes a call for each page, as they are needed."""
+        more = True
+        while more:
+            values, more = self.call(listing.page())
+            yield from values
+
+    def stream(self, call: StreamCall) -> Responses:
         """Makes a call with a stream of answers; a failure shows at the first of them."""
         self._check_open()
-        call = method(request, metadata=self._metadata)
-        return Responses(self, call, execution_id)
+        responses = call.method(self._stubs)(call.request, metadata=self._metadata)
+        return Responses(self, responses, call.execution_id)
 
     def wait_ready(self, timeout: float) -> None:
         """Waits until the server answers."""
@@ -72,9 +67,7 @@ class Connection:
         try:
             grpc.channel_ready_future(self._channel).result(timeout=timeout)
         except grpc.FutureTimeoutError:
-            raise ConnectFailed(
-                f"no execgate server answers at {self.address} within {timeout:g} s"
-            ) from None
+            raise never_ready(self.address, timeout) from None
 
     def close(self) -> None:
         """Ends all calls and the connection."""
@@ -85,7 +78,8 @@ class Connection:
         if self._closed:
             raise ClientClosed("the client is closed")
 
-    def _failure(self, error: grpc.RpcError, execution_id: str) -> ExecgateError:
+    def failure(self, error: grpc.RpcError, execution_id: str) -> ExecgateError:
+        """The exception for a call that failed."""
         if self._closed:
             return ClientClosed("the client was closed while a call was under way")
         # What a stub raises is the call itself, which the type does not say.
@@ -99,31 +93,29 @@ class Connection:
         )
 
 
-class Responses(Generic[_Response]):
+class Responses:
     """The answers of one streaming call."""
 
     def __init__(
-        self,
-        connection: Connection,
-        call: grpc._CallIterator[_Response],
-        execution_id: str,
+        self, connection: Connection, call: grpc._CallIterator[StreamResponse], execution_id: str
     ) -> None:
         self._connection = connection
         self._call = call
         self.execution_id = execution_id
         """The execution that is followed, once it is known; errors name it."""
 
-    def __iter__(self) -> Iterator[_Response]:
+    def __iter__(self) -> Iterator[StreamResponse]:
         return self
 
-    def __next__(self) -> _Response:
+    def __next__(self) -> StreamResponse:
         try:
             return next(self._call)
         except grpc.RpcError as error:
-            raise self._connection._failure(error, self.execution_id) from None
+            raise self._connection.failure(error, self.execution_id) from None
 
-    def cut(self, text: str) -> ExecgateError:
+    def cut(self) -> ExecgateError:
         """The error for a stream that ended too early without one."""
+        text = "the stream ended before the command did"
         return disconnected(self._connection.address, self.execution_id, text)
 
     def cancel(self) -> None:

@@ -51,6 +51,9 @@ class Stdin(Enum):
     """Fed by `ExecStream.write_stdin` while the command runs."""
 
 
+#: `Stdin.OPEN`.
+OPEN = Stdin.OPEN
+
 Input = Union[bytes, str, Stdin, None]
 
 

@@ -108,6 +108,11 @@ def disconnected(address: str, execution_id: str, text: str, code: str = "") -> 
     )
 
 
+def never_ready(address: str, timeout: float) -> errors.ConnectFailed:
+    """The error for a server that does not answer in time."""
+    return errors.ConnectFailed(f"no execgate server answers at {address} within {timeout:g} s")
+
+
 class _Details:
     """What a status carries beyond its code and text."""
 

@@ -7,20 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from . import _calls
 from ._address import find_address
 from ._connection import Connection
-from ._requests import SessionOptions, create_session_request
+from ._requests import SessionOptions
 from ._time import Seconds
 from ._token import find_token
-from .enums import SESSION_STATE, SessionState
-from .info import (
-    Capabilities,
-    SessionInfo,
-    read_capabilities,
-    read_session,
-)
+from .enums import SessionState
+from .info import Capabilities, SessionInfo
 from .session import Session
-from .v1 import audit_pb2, audit_record_pb2, capabilities_pb2, session_pb2
+from .v1 import audit_record_pb2
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -111,16 +107,11 @@ class Client:
             allow=allow,
             **more,
         )
-        response = self._connection.call(
-            self._connection.sessions.CreateSession, create_session_request(options)
-        )
-        return Session(self._connection, read_session(response.session))
+        return Session(self._connection, self._connection.call(_calls.create_session(options)))
 
     def get_session(self, session_id: str) -> Session:
         """Finds a session that was opened before, here or elsewhere."""
-        request = session_pb2.GetSessionRequest(session_id=session_id)
-        response = self._connection.call(self._connection.sessions.GetSession, request)
-        return Session(self._connection, read_session(response.session))
+        return Session(self._connection, self._connection.call(_calls.get_session(session_id)))
 
     def sessions(
         self,
@@ -134,15 +125,7 @@ class Client:
             labels: Only those that carry all of these.
             states: Only those in one of these states. Default: any.
         """
-        request = session_pb2.ListSessionsRequest(
-            labels=labels, states=[SESSION_STATE.write(state) for state in states]
-        )
-        while True:
-            page = self._connection.call(self._connection.sessions.ListSessions, request)
-            yield from map(read_session, page.sessions)
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        return self._connection.listing(_calls.list_sessions(labels, states))
 
     def audit_records(
         self,
@@ -158,25 +141,13 @@ class Client:
             execution_id: Only records of this execution. Default: of any.
             newest_first: The other way round.
         """
-        request = audit_pb2.ListAuditRecordsRequest(
-            filter=audit_pb2.AuditFilter(
-                session_ids=[session_id] if session_id else [], execution_id=execution_id
-            ),
-            newest_first=newest_first,
+        return self._connection.listing(
+            _calls.list_audit_records(session_id, execution_id, newest_first)
         )
-        while True:
-            page = self._connection.call(self._connection.audit.ListAuditRecords, request)
-            yield from page.records
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
 
     def capabilities(self) -> Capabilities:
         """What the server can do, and where its limits are."""
-        request = capabilities_pb2.GetCapabilitiesRequest()
-        return read_capabilities(
-            self._connection.call(self._connection.sessions.GetCapabilities, request)
-        )
+        return self._connection.call(_calls.capabilities())
 
     def wait_ready(self, timeout: float = 10.0) -> None:
         """Waits until the server answers, e.g. while it starts.

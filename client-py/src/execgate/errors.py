@@ -4,6 +4,11 @@
     ├── ConfigurationError      address or token cannot be used (also a ValueError)
     ├── ClientClosed            the client was closed before
     ├── CommandFailed           `Result.check()` met a command that failed
+    ├── FileError               a file could not be put or gotten; `reason` says why
+    │   ├── FileMissing         there is no such file, or directory to put it in
+    │   ├── FileChanged         it changed while it was read
+    │   ├── FileRedacted        the server hid a secret that is in it
+    │   └── FileIncomplete      not all of it arrived
     ├── InvalidArgument         a field is wrong; `field_violations` names it
     ├── Unauthenticated         no valid token
     ├── PermissionDenied
@@ -119,6 +124,47 @@ class CommandFailed(ExecgateError):
     def __init__(self, message: str, result: Result | None = None) -> None:
         super().__init__(message)
         self.result = result
+
+
+class FileError(ExecgateError):
+    """A file could not be put or gotten. Nothing was changed, on either side.
+
+    `reason` is one of `FILE_NOT_FOUND`, `FILE_NOT_REGULAR`, `FILE_NOT_READABLE`,
+    `FILE_NOT_WRITABLE`, `FILE_WRITE_FAILED`, `FILE_READ_FAILED`, `FILE_SIZE_MISMATCH`,
+    `FILE_HASH_MISMATCH`, `FILE_LINK_LOOP`, `FILE_CHANGED`, `FILE_REDACTED`,
+    `FILE_INCOMPLETE`, `FILE_TIMEOUT`, `FILE_TRANSFER_FAILED`.
+    """
+
+    path: str
+    """The file in the session."""
+    result: Result | None
+    """What the script that reads or writes it said."""
+
+    def __init__(
+        self, message: str, *, reason: str = "", path: str = "", result: Result | None = None
+    ) -> None:
+        super().__init__(message, reason=reason)
+        self.path = path
+        self.result = result
+
+
+class FileMissing(FileError):
+    """There is no such file, or no directory to put it in."""
+
+
+class FileChanged(FileError):
+    """The file changed while it was read: what arrived is no version of it. Try again."""
+
+
+class FileRedacted(FileError):
+    """The server hid a secret that is in the file, so what arrived is not the file.
+
+    `redacted_ok=True` takes it as it came.
+    """
+
+
+class FileIncomplete(FileError):
+    """Not all of the file arrived."""
 
 
 class InvalidArgument(ExecgateError):

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ._time import from_timestamp
+from .budget import BudgetReport, read_budget_report
 from .enums import EXECUTION_STATE, SESSION_STATE, ExecutionState, SessionState
 from .outcome import Ending, read_ending
-from .v1 import capabilities_pb2, execution_pb2, policy_pb2, session_pb2
+from .v1 import capabilities_pb2, exec_pb2, execution_pb2, policy_pb2, session_pb2
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,25 @@ class ExecutionInfo:
     """How it ended. None: it has not."""
     message: execution_pb2.Execution = field(repr=False)
     """All that the server said."""
+
+
+@dataclass(frozen=True)
+class ReadOutput:
+    """Output that was read after the fact."""
+
+    data: bytes
+    offset: int
+    """Offset of the first byte of `data`. 0 with a budget."""
+    next_offset: int
+    """Where to read on."""
+    first_offset: int
+    """Oldest byte that is retained."""
+    end_offset: int
+    """One past the newest byte so far."""
+    complete: bool
+    """Whether no byte will follow `end_offset`."""
+    budget: BudgetReport | None = None
+    """What the budget did, if one was given."""
 
 
 @dataclass(frozen=True)
@@ -167,4 +187,17 @@ def read_capabilities(message: capabilities_pb2.GetCapabilitiesResponse) -> Capa
         features=frozenset(message.features),
         principal=message.principal,
         message=message,
+    )
+
+
+def read_output(message: exec_pb2.ReadOutputResponse) -> ReadOutput:
+    """Output that was read after the fact, from the wire."""
+    return ReadOutput(
+        data=message.data,
+        offset=message.offset,
+        next_offset=message.next_offset,
+        first_offset=message.first_offset,
+        end_offset=message.end_offset,
+        complete=message.complete,
+        budget=read_budget_report(message.budget) if message.HasField("budget") else None,
     )

@@ -105,10 +105,12 @@ class Result:
         'fine\n'
         """
         if not self.ok:
-            raise CommandFailed(f"command {self.command!r} {self._how()}", self)
+            raise CommandFailed(f"command {self.command!r} {self.how}", self)
         return self
 
-    def _how(self) -> str:
+    @property
+    def how(self) -> str:
+        """How it ended, in words, as in `the command …`."""
         if self.timed_out:
             return "reached its time limit"
         outcome = self.outcome

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from . import _calls
+from ._calls import OutputSelection
 from ._connection import Connection
-from ._requests import (
-    Command,
-    ExecutionOptions,
-    Input,
-    exec_request,
-    execution_spec,
-    run_request,
-)
+from ._files import get_file, put_file
+from ._requests import Command, ExecutionOptions, Input
 from ._time import Seconds
 from .budget import Budget
-from .enums import CHANNEL, Channel
+from .enums import Channel
 from .errors import ExecgateError, NotFound, SessionEnded
-from .info import (
-    Closed,
-    ExecutionInfo,
-    SessionInfo,
-    Verdict,
-    read_closed,
-    read_execution,
-    read_session,
-    read_verdict,
-)
-from .result import Result, read_result
+from .files.put import PutOptions
+from .files.source import Source
+from .files.target import Target
+from .files.transfer import FileRead, FileWritten
+from .info import Closed, ExecutionInfo, ReadOutput, SessionInfo, Verdict
+from .result import Result
 from .stream import ExecStream
-from .v1 import exec_pb2, session_pb2, types_pb2
+from .text import decode
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -108,14 +100,7 @@ class Session:
             Disconnected: The connection broke; the command may still run.
         """
         options = ExecutionOptions(timeout=timeout, stdin=stdin, env=env, cwd=cwd, **more)
-        request = run_request(self.id, command, options, budget)
-        response = self._connection.call(
-            self._connection.executions.Run,
-            request,
-            timeout=None,
-            execution_id=options.execution_id,
-        )
-        return read_result(response.result)
+        return self._connection.call(_calls.run(self.id, command, options, budget))
 
     def exec(
         self,
@@ -150,73 +135,165 @@ class Session:
             SessionBusy: Another script runs.
         """
         options = ExecutionOptions(timeout=timeout, stdin=stdin, env=env, cwd=cwd, **more)
-        responses = self._connection.stream(
-            self._connection.executions.Exec,
-            exec_request(self.id, command, options),
-            execution_id=options.execution_id,
-        )
-        return ExecStream(self._connection, self.id, responses)
+        return ExecStream(self._connection, self.id, _calls.execute(self.id, command, options))
 
     def attach(
         self, execution_id: str, *, offsets: Mapping[Channel, int] | None = None
     ) -> ExecStream:
         """Follows an execution that runs or has finished, from the given offsets on."""
-        request = exec_pb2.AttachRequest(
-            session_id=self.id,
-            execution_id=execution_id,
-            offsets=[
-                exec_pb2.ChannelOffset(channel=CHANNEL.write(channel), offset=offset)
-                for channel, offset in (offsets or {}).items()
-            ],
-        )
-        responses = self._connection.stream(
-            self._connection.executions.Attach, request, execution_id=execution_id
-        )
-        return ExecStream(self._connection, self.id, responses)
+        return ExecStream(self._connection, self.id, _calls.attach(self.id, execution_id, offsets))
 
     def evaluate(self, command: Command) -> Verdict:
         """Says how the policy would judge a command, without running it."""
-        request = exec_pb2.EvaluatePolicyRequest(
-            session_id=self.id, spec=execution_spec(command, ExecutionOptions())
-        )
-        response = self._connection.call(self._connection.executions.EvaluatePolicy, request)
-        return read_verdict(response.verdict)
+        return self._connection.call(_calls.evaluate(self.id, command))
 
     def info(self) -> SessionInfo:
         """The session as the server knows it now."""
-        request = session_pb2.GetSessionRequest(session_id=self.id)
-        return read_session(
-            self._connection.call(self._connection.sessions.GetSession, request).session
-        )
+        return self._connection.call(_calls.get_session(self.id))
 
     def execution(self, execution_id: str) -> ExecutionInfo:
         """One of its executions."""
-        request = exec_pb2.GetExecutionRequest(session_id=self.id, execution_id=execution_id)
-        return read_execution(
-            self._connection.call(self._connection.executions.GetExecution, request).execution
-        )
+        return self._connection.call(_calls.get_execution(self.id, execution_id))
 
     def executions(self) -> Iterator[ExecutionInfo]:
         """Its executions that are still kept, newest first."""
-        request = exec_pb2.ListExecutionsRequest(session_id=self.id)
-        while True:
-            page = self._connection.call(self._connection.executions.ListExecutions, request)
-            yield from map(read_execution, page.executions)
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        return self._connection.listing(_calls.list_executions(self.id))
 
-    def resize(self, rows: int, columns: int) -> None:
-        """Changes the size of its terminal."""
-        request = exec_pb2.ResizeTerminalRequest(
-            session_id=self.id, size=types_pb2.TerminalSize(rows=rows, columns=columns)
+    def read_output(
+        self,
+        execution_id: str,
+        channel: Channel = Channel.STDOUT,
+        *,
+        offset: int | None = None,
+        limit: int = 0,
+        wait: Seconds | None = None,
+        budget: Budget | None = None,
+    ) -> ReadOutput:
+        """Reads output that is retained, after the fact, without running anything again.
+
+        Args:
+            execution_id: The execution. Empty for the session's BACKGROUND channel.
+            channel: Which output.
+            offset: First byte. Default: the oldest that is retained.
+            limit: Most bytes to return, up to 1 MiB. Default: 1 MiB.
+            wait: Waits up to this long for a first byte, if there is none yet.
+            budget: Chooses from all that is retained, instead of a range of bytes.
+
+        Raises:
+            OutOfRange: There is no such byte yet, or it is no longer retained.
+        """
+        selection = OutputSelection(channel, offset, limit, wait, budget)
+        return self._connection.call(_calls.read_retained(self.id, execution_id, selection))
+
+    def put(
+        self,
+        source: Source,
+        path: str,
+        *,
+        mode: int | None = None,
+        parents: bool = True,
+        timeout: Seconds | None = None,
+    ) -> FileWritten:
+        r"""Puts a file into the session: whole and checked, or not at all.
+
+        One command beside the session's shell, so it works while another one runs. The
+        bytes go to a temporary file beside the target, are counted and hashed there, and
+        renamed over it; a symbolic link is written through.
+
+        >>> s.put(b"#!/bin/sh\necho hi\n", "/tmp/execgate-docs/hi", mode=0o755).size
+        18
+        >>> s.run("/tmp/execgate-docs/hi").stdout
+        'hi\n'
+
+        Args:
+            source: Bytes, the path of a local file, or a file object opened in binary mode
+                (read from where it stands). For text see `write_file`.
+            path: Where to; relative to the session's directory.
+            mode: Its permissions. Default: those of the file that is replaced, else those
+                of the local file, else 0666 without the session's umask.
+            parents: Makes directories that are missing.
+            timeout: Time limit of the whole. Default: the session's.
+
+        Raises:
+            FileError: It could not be written; the old file is as it was.
+            PolicyDenied: The policy denies a program that writes it (`sh`, `cat`, `chmod`,
+                `mkdir`, `mv`, `sha256sum`, ...).
+        """
+        return put_file(self._connection, self.id, source, path, PutOptions(mode, parents, timeout))
+
+    def get(
+        self,
+        path: str,
+        target: Target,
+        *,
+        redacted_ok: bool = False,
+        timeout: Seconds | None = None,
+    ) -> FileRead:
+        r"""Gets a file out of the session, byte for byte.
+
+        >>> _ = s.write_file("/tmp/execgate-docs/notes", "one\ntwo\n")
+        >>> into = io.BytesIO()
+        >>> s.get("/tmp/execgate-docs/notes", into).verified, into.getvalue()
+        (True, b'one\ntwo\n')
+
+        Args:
+            path: The file; relative to the session's directory.
+            target: The path of a local file, which is replaced as a whole, with the file's
+                permissions, or not at all; or a file object opened in binary mode.
+            redacted_ok: Takes the bytes as they come if the server hides secrets in them.
+            timeout: Time limit of the whole. Default: the session's.
+
+        Raises:
+            FileMissing: There is no such file.
+            FileChanged: It changed while it was read.
+            FileRedacted: The server hid a secret that is in it.
+            FileIncomplete: Not all of it arrived.
+            FileError: It could not be read.
+        """
+        return get_file(
+            self._connection, self.id, path, target, redacted_ok=redacted_ok, timeout=timeout
         )
-        self._connection.call(self._connection.executions.ResizeTerminal, request)
+
+    def write_file(
+        self,
+        path: str,
+        content: bytes | str,
+        *,
+        mode: int | None = None,
+        parents: bool = True,
+        timeout: Seconds | None = None,
+    ) -> FileWritten:
+        """Puts these bytes, or this text as UTF-8, into a file; otherwise as `put`."""
+        data = content.encode() if isinstance(content, str) else content
+        return self.put(data, path, mode=mode, parents=parents, timeout=timeout)
+
+    def read_file(
+        self, path: str, *, redacted_ok: bool = False, timeout: Seconds | None = None
+    ) -> bytes:
+        """All of a file, in memory; otherwise as `get`."""
+        into = io.BytesIO()
+        self.get(path, into, redacted_ok=redacted_ok, timeout=timeout)
+        return into.getvalue()
+
+    def read_text(
+        self, path: str, *, redacted_ok: bool = False, timeout: Seconds | None = None
+    ) -> str:
+        r"""All of a file as text; bytes that are not UTF-8 become U+FFFD.
+
+        >>> s.write_file("/tmp/execgate-docs/naïve", "naïve\n").verified
+        True
+        >>> s.read_text("/tmp/execgate-docs/naïve")
+        'naïve\n'
+        """
+        return decode(self.read_file(path, redacted_ok=redacted_ok, timeout=timeout))
+
+    def resize(self, rows: int, columns: int) -> tuple[int, int]:
+        """Changes the size of its terminal, and returns the one it has then."""
+        return self._connection.call(_calls.resize(self.id, rows, columns))
 
     def close(self) -> Closed:
         """Ends it and everything it started, and says what that was."""
-        request = session_pb2.CloseSessionRequest(session_id=self.id)
-        return read_closed(self._connection.call(self._connection.sessions.CloseSession, request))
+        return self._connection.call(_calls.close_session(self.id))
 
     def __enter__(self) -> Session:
         return self

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Union
 
-from ._collect import Collector
-from ._connection import Connection, Responses
-from .enums import SIGNAL_KIND, Channel, SignalKind
-from .errors import Cancelled, ExecgateError, InternalError
-from .events import Event, Output, Started, read_event
+from . import _calls
+from ._calls import StreamCall
+from ._collect import MAX_COLLECTED_BYTES
+from ._connection import Connection
+from ._following import Following, Texts
+from ._stdin import StdinWriting, pause
+from .enums import Channel, ExecutionState, SignalKind
+from .errors import ExecgateError, ResourceExhausted
+from .events import Event, Output, Started
 from .result import Result
-from .text import TextDecoder
-from .v1 import exec_pb2
-
-_Response = Union[exec_pb2.ExecResponse, exec_pb2.AttachResponse]
 
 
 class ExecStream:
@@ -38,40 +38,38 @@ class ExecStream:
         self,
         connection: Connection,
         session_id: str,
-        responses: Responses[exec_pb2.ExecResponse] | Responses[exec_pb2.AttachResponse],
+        call: StreamCall,
+        max_bytes: int = MAX_COLLECTED_BYTES,
     ) -> None:
         """Reads the first event; what refuses the command is raised here."""
         self._connection = connection
         self._session_id = session_id
-        self._responses = responses
-        self._collector = Collector(session_id)
-        self._failure: ExecgateError | None = None
-        self._waiting: Event | None = self._receive()
-        if not isinstance(self._waiting, Started):
-            raise InternalError("the stream does not begin with what was started")
-        self._started = self._waiting
-        responses.execution_id = self._started.execution_id
+        self._following = Following(session_id, max_bytes)
+        self._responses = connection.stream(call)
+        self._following.begin(self._receive())
+        self._responses.execution_id = self.execution_id
 
     @property
     def execution_id(self) -> str:
         """The execution's id within its session."""
-        return self._started.execution_id
+        return self.started.execution_id
 
     @property
     def started(self) -> Started:
         """What is running."""
-        return self._started
+        return self._following.started
+
+    def __repr__(self) -> str:
+        return f"<execgate.ExecStream {self.execution_id}>"
 
     def __iter__(self) -> Iterator[Event]:
         return self
 
     def __next__(self) -> Event:
-        if self._waiting is not None:
-            event, self._waiting = self._waiting, None
-            return event
-        if self._collector.result is not None:
-            raise StopIteration
-        if self._failure is not None:
+        waiting = self._following.waiting()
+        if waiting is not None:
+            return waiting
+        if self._following.over:
             raise StopIteration
         return self._receive()
 
@@ -86,9 +84,7 @@ class ExecStream:
         """
         for _ in self:
             pass
-        if self._collector.result is None:
-            raise self._failure or Cancelled("the stream was closed before its end")
-        return self._collector.result
+        return self._following.result()
 
     def text(self) -> Iterator[tuple[Channel, str]]:
         r"""The rest of the output as pieces of text, each with its channel.
@@ -98,45 +94,57 @@ class ExecStream:
         >>> "".join(text for _, text in s.exec("printf 'na\\303'; printf '\\257ve'").text())
         'naïve'
         """
-        decoders: dict[Channel, TextDecoder] = {}
+        texts = Texts()
         for event in self:
-            if isinstance(event, Output):
-                decoder = decoders.setdefault(event.channel, TextDecoder())
-                text = decoder.feed(event.data)
-                if text:
-                    yield event.channel, text
-        for channel, decoder in decoders.items():
-            rest = decoder.finish()
-            if rest:
-                yield channel, rest
+            text = texts.take(event)
+            if text and isinstance(event, Output):
+                yield event.channel, text
+        yield from texts.finish()
 
-    def write_stdin(self, data: bytes | str = b"", *, eof: bool = False) -> None:
-        r"""Writes to the command's standard input, which must be `Stdin.OPEN`.
+    def write_stdin(
+        self, data: bytes | str = b"", *, eof: bool = False, offset: int | None = None
+    ) -> int:
+        """Writes to the command's standard input, which must be `Stdin.OPEN`.
 
-        With `eof` nothing follows these bytes.
+        Waits while the command does not read; what is longer than 1 MiB goes in pieces.
+
+        Args:
+            data: The bytes; text as UTF-8.
+            eof: Nothing follows these bytes.
+            offset: Where in all of stdin they begin: bytes that were written before are
+                skipped, so a write can be repeated. Default: after what was written.
+
+        Returns:
+            Where the next write begins.
+
+        Raises:
+            FailedPrecondition: The command has ended, or its input is closed.
         """
-        request = exec_pb2.WriteStdinRequest(
-            session_id=self._session_id,
-            execution_id=self.execution_id,
-            data=data.encode() if isinstance(data, str) else data,
-            eof=eof,
+        given = data.encode() if isinstance(data, str) else data
+        writing = StdinWriting(
+            self._session_id, self.execution_id, len(given), eof=eof, offset=offset
         )
-        self._connection.call(self._connection.executions.WriteStdin, request)
+        while not writing.done:
+            start, count = writing.piece()
+            write_piece(self._connection, writing, given[start : start + count])
+        return writing.offset or 0
 
-    def signal(self, signal: SignalKind = SignalKind.INT) -> None:
-        """Sends a signal to the command: INT as Ctrl-C would, TERM, KILL, ..."""
-        request = exec_pb2.SignalRequest(
-            session_id=self._session_id,
-            execution_id=self.execution_id,
-            signal=SIGNAL_KIND.write(SignalKind(signal)),
-        )
-        self._connection.call(self._connection.executions.Signal, request)
+    def close_stdin(self) -> None:
+        """Ends the command's standard input; in a terminal it is Ctrl-D."""
+        self.write_stdin(eof=True)
+
+    def signal(self, signal: SignalKind | str = SignalKind.INT) -> ExecutionState:
+        """Sends a signal to the command: INT as Ctrl-C would, TERM, KILL, ...
+
+        Returns:
+            The command's state right after.
+        """
+        call = _calls.signal(self._session_id, self.execution_id, SignalKind(signal))
+        return self._connection.call(call)
 
     def close(self) -> None:
         """Ends the following, not the command. `result()` is refused after it."""
-        self._waiting = None
-        if self._collector.result is None and self._failure is None:
-            self._failure = Cancelled("the stream was closed before its end")
+        self._following.close()
         self._responses.cancel()
 
     def __enter__(self) -> ExecStream:
@@ -153,11 +161,22 @@ class ExecStream:
     def _receive(self) -> Event:
         try:
             for response in self._responses:
-                event = read_event(response.event)
+                event = self._following.take(response)
                 if event is not None:
-                    self._collector.add(event)
                     return event
-            raise self._responses.cut("the stream ended before the command did")
+            raise self._responses.cut()
         except ExecgateError as error:
-            self._failure = error
-            raise
+            # What `close` from another thread did is said by the stream itself.
+            self._following.failure = self._following.failure or error
+            raise self._following.failure from None
+
+
+def write_piece(connection: Connection, writing: StdinWriting, data: bytes) -> None:
+    """Writes the next piece, waiting while the command does not read."""
+    while True:
+        try:
+            writing.accepted(data, connection.call(writing.write(data)))
+        except ResourceExhausted as error:
+            time.sleep(pause(error))
+        else:
+            return

@@ -1,0 +1,161 @@
+"""The asyncio transport: one channel, its stubs, and every failed call as an exception."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TypeVar, cast
+
+import grpc
+import grpc.aio
+
+from .._address import Address
+from .._calls import Call, Listing, Paged, PageOf, StreamCall, StreamResponse
+from .._channel import channel_options
+from .._status import disconnected, from_status, never_ready
+from .._stubs import Stubs
+from .._token import Token
+from ..errors import Cancelled, ClientClosed, ExecgateError
+
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+_Value = TypeVar("_Value")
+_Paged = TypeVar("_Paged", bound=Paged)
+_Page = TypeVar("_Page", bound=PageOf)
+
+
+class AsyncConnection:
+    """A channel to one server, opened at the first call, of the event loop that makes it."""
+
+    def __init__(self, address: Address, token: Token | None) -> None:
+        self.address = address.target
+        self._address = address
+        self._metadata = token.metadata() if token else None
+        # A channel belongs to the loop that runs when it is made.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._channel: grpc.aio.Channel | None = None
+        self._stubs: Stubs | None = None
+        self._closed = False
+
+    async def call(self, call: Call[_Request, _Response, _Value]) -> _Value:
+        """Makes a call with one answer."""
+        method = cast(
+            "grpc.aio.UnaryUnaryMultiCallable[_Request, _Response]", call.method(self._open())
+        )
+        under_way = method(call.request, timeout=call.timeout, metadata=self._metadata)
+        try:
+            return call.read(await under_way)
+        except grpc.aio.AioRpcError as error:
+            raise self.failure(error, call.execution_id) from None
+        except asyncio.CancelledError:
+            if self._closed:
+                raise self._closed_meanwhile() from None
+            raise
+
+    async def listing(self, listing: Listing[_Paged, _Page, _Value]) -> AsyncIterator[_Value]:
+        """Makes a call for each page, as they are needed."""
+        more = True
+        while more:
+            values, more = await self.call(listing.page())
+            for value in values:
+                yield value
+
+    def stream(self, call: StreamCall) -> AsyncResponses:
+        """Makes a call with a stream of answers; a failure shows at the first of them."""
+        method = call.method(self._open())
+        # The stub's type is that of a sync channel.
+        under_way = cast(
+            "grpc.aio.UnaryStreamCall[object, StreamResponse]",
+            method(call.request, metadata=self._metadata),
+        )
+        return AsyncResponses(self, under_way, call.execution_id)
+
+    async def wait_ready(self, timeout: float) -> None:
+        """Waits until the server answers."""
+        self._open()
+        if self._channel is not None:
+            try:
+                await asyncio.wait_for(self._channel.channel_ready(), timeout)
+            except asyncio.TimeoutError:
+                raise never_ready(self.address, timeout) from None
+
+    async def close(self) -> None:
+        """Ends all calls and the connection."""
+        self._closed = True
+        if self._channel is not None:
+            await self._channel.close()
+
+    def _open(self) -> Stubs:
+        if self._closed:
+            raise ClientClosed("the client is closed")
+        loop = asyncio.get_running_loop()
+        if self._stubs is None:
+            options = channel_options(self._address)
+            self._channel = grpc.aio.insecure_channel(self.address, options=options)
+            self._stubs = Stubs(self._channel)
+            self._loop = loop
+        elif self._loop is not loop:
+            raise ClientClosed("the client belongs to another event loop: make one for each")
+        return self._stubs
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    def failure(self, error: grpc.aio.AioRpcError, execution_id: str) -> ExecgateError:
+        """The exception for a call that failed."""
+        if self._closed:
+            return self._closed_meanwhile()
+        return from_status(
+            error.code(),
+            error.details() or "",
+            ((str(key), value) for key, value in error.trailing_metadata()),
+            address=self.address,
+            execution_id=execution_id,
+        )
+
+    def _closed_meanwhile(self) -> ClientClosed:
+        return ClientClosed("the client was closed while a call was under way")
+
+
+class AsyncResponses:
+    """The answers of one streaming call."""
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        call: grpc.aio.UnaryStreamCall[object, StreamResponse],
+        execution_id: str,
+    ) -> None:
+        self._connection = connection
+        self._call = call
+        self._cancelled = False
+        self.execution_id = execution_id
+        """The execution that is followed, once it is known; errors name it."""
+
+    async def next(self) -> StreamResponse | None:
+        """The next answer. None: there are no more."""
+        try:
+            response = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise self._connection.failure(error, self.execution_id) from None
+        except asyncio.CancelledError:
+            # gRPC says so too when it was not the task that was cancelled.
+            if self._connection.closed:
+                raise ClientClosed("the client was closed while a call was under way") from None
+            if self._cancelled:
+                raise Cancelled("the stream was closed before its end") from None
+            raise
+        # gRPC's mark for the end has a type that cannot be named.
+        return None if response is grpc.aio.EOF else cast("StreamResponse", response)
+
+    def cut(self) -> ExecgateError:
+        """The error for a stream that ended too early without one."""
+        text = "the stream ended before the command did"
+        return disconnected(self._connection.address, self.execution_id, text)
+
+    def cancel(self) -> None:
+        """Ends the call, not what it speaks of."""
+        self._cancelled = True
+        self._call.cancel()
