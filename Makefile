@@ -18,6 +18,12 @@ help: ## Show these commands
 run: ## Build and start the server with its defaults
 	cargo run --locked -p execgate-server --bin execgate -- serve $(ARGS)
 
+.PHONY: demo
+demo: ## Watch an agent at work, on a server of its own
+	@scripts/setup-tests --venv
+	@cargo build --locked --quiet -p execgate-server --bin execgate
+	@.venv/bin/python client-py/examples/demo.py
+
 .PHONY: setup
 setup: ## Install what tests and checks need
 	@scripts/setup-tests

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
-from execgate import Channel, ExecgateError, Result
+from execgate import Cause, Channel, ExecgateError, Result
 
 #: Most lines of one command that are shown.
 SHOWN_LINES = 14
@@ -25,6 +26,7 @@ class Screen:
         self._chapters = 0
         self.checked = 0
         self.failures: list[str] = []
+        self._partial: dict[Channel, str] = {}
 
     def title(self, text: str) -> None:
         """The first lines."""
@@ -54,6 +56,12 @@ class Screen:
         if len(lines) > SHOWN_LINES:
             self._line(f"   {bar} (and {len(lines) - SHOWN_LINES} lines)")
 
+    def piece(self, channel: Channel, text: str) -> None:
+        """A piece of output as it comes; shown when its line is whole."""
+        *lines, self._partial[channel] = (self._partial.get(channel, "") + text).split("\n")
+        if lines:
+            self.output(channel, "\n".join(lines) + "\n")
+
     def result(self, result: Result) -> None:
         """What a command wrote, and how it ended."""
         self.output(Channel.STDOUT, result.stdout)
@@ -62,7 +70,10 @@ class Screen:
 
     def ending(self, result: Result) -> None:
         """How a command ended."""
-        how = f"exit {result.exit_code}" if result.cause.value == "exited" else result.cause.value
+        for channel, text in self._partial.items():
+            self.output(channel, text)
+        self._partial.clear()
+        how = f"exit {result.exit_code}" if result.cause is Cause.EXITED else result.cause.name
         self.note(f"{how}, {result.duration * 1000:.0f} ms, in {result.cwd}")
 
     def error(self, error: ExecgateError) -> None:
@@ -85,7 +96,7 @@ class Screen:
             self.failures.append(fact)
             self._line(f"   {self._paint(RED, 'NOT SO:')} {fact}")
 
-    def table(self, rows: list[tuple[str, ...]]) -> None:
+    def table(self, rows: Sequence[tuple[str, ...]]) -> None:
         """Rows in columns; the last one may be long."""
         widths = [max(map(len, column)) for column in zip(*rows)]
         for row in rows:
