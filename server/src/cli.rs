@@ -4,10 +4,11 @@
 use std::env;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, ListenAddress, Overrides, PolicyName};
+use crate::config::{Config, ConfigError, HumanDuration, ListenAddress, Overrides, PolicyName};
 use crate::logging::{self, LogFormat, LoggingError};
 
 /// Safe, stateful shell sessions for agents, over gRPC.
@@ -24,11 +25,13 @@ pub struct Cli {
 pub enum Command {
     /// Serve sessions until told to stop.
     Serve(ServeArguments),
+    /// Ask a server whether it serves; exit code 0 says that it does
+    Health(HealthArguments),
 }
 
-/// The arguments of `execgate serve`.
+/// What server is meant: the same words start one and find it again.
 #[derive(Debug, Args)]
-pub struct ServeArguments {
+pub struct Place {
     /// Address to listen on, `127.0.0.1:PORT` or `unix:PATH`; may be given more
     /// than once, or as a list with commas
     #[arg(
@@ -47,6 +50,14 @@ pub struct ServeArguments {
     /// Configuration file (TOML)
     #[arg(long, env = "EXECGATE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// The arguments of `execgate serve`.
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// Where it is.
+    #[command(flatten)]
+    pub place: Place,
 
     /// Policy that judges every command
     #[arg(long, env = "EXECGATE_POLICY", value_name = "NAME")]
@@ -75,11 +86,30 @@ pub struct ServeArguments {
     pub log_format: LogFormat,
 }
 
+/// The arguments of `execgate health`.
+#[derive(Debug, Args)]
+pub struct HealthArguments {
+    /// Where it is.
+    #[command(flatten)]
+    pub place: Place,
+
+    /// How long to wait for the answer
+    #[arg(long, value_name = "TIME", default_value = "3s")]
+    pub timeout: HumanDuration,
+}
+
 /// What is left to do when the arguments have been dealt with.
 #[derive(Debug)]
 pub enum Task {
     /// Serve with this configuration; logging has been started.
     Serve(Box<Config>),
+    /// Ask the server that has this configuration how it is.
+    Health {
+        /// What it was started with.
+        config: Box<Config>,
+        /// How long to wait for its answer.
+        timeout: Duration,
+    },
     /// Nothing: the answer has been printed.
     Done,
 }
@@ -101,15 +131,16 @@ pub enum StartError {
 impl Cli {
     /// Loads the configuration, and prints it or starts logging.
     pub fn prepare(self) -> Result<Task, StartError> {
-        let Command::Serve(arguments) = self.command;
-        let overrides = Overrides {
-            listen: arguments.listen,
-            data_dir: arguments.data_dir,
-            policy: arguments.policy,
+        let arguments = match self.command {
+            Command::Serve(arguments) => arguments,
+            Command::Health(arguments) => {
+                return Ok(Task::Health {
+                    config: Box::new(arguments.place.config(None)?),
+                    timeout: arguments.timeout.get(),
+                });
+            }
         };
-        let config = Config::load(arguments.config.as_deref(), overrides, &|name| {
-            env::var_os(name)
-        })?;
+        let config = arguments.place.config(arguments.policy)?;
         if arguments.print_config {
             let text = config.to_toml()?;
             io::stdout()
@@ -119,6 +150,18 @@ impl Cli {
         }
         logging::start(&arguments.log, arguments.log_format)?;
         Ok(Task::Serve(Box::new(config)))
+    }
+}
+
+impl Place {
+    /// The configuration that these words stand for.
+    fn config(self, policy: Option<PolicyName>) -> Result<Config, ConfigError> {
+        let overrides = Overrides {
+            listen: self.listen,
+            data_dir: self.data_dir,
+            policy,
+        };
+        Config::load(self.config.as_deref(), overrides, &|name| env::var_os(name))
     }
 }
 
@@ -133,6 +176,7 @@ mod tests {
         let line = ["execgate", "serve"].iter().chain(arguments);
         Cli::try_parse_from(line).map(|cli| match cli.command {
             Command::Serve(arguments) => arguments,
+            Command::Health(_) => unreachable!("the line says serve"),
         })
     }
 
@@ -151,6 +195,7 @@ mod tests {
         ];
         let given: Vec<_> = parse(&line)
             .unwrap()
+            .place
             .listen
             .iter()
             .map(ToString::to_string)

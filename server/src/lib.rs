@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod data_dir;
 pub mod grpc;
+pub mod health;
 pub mod logging;
 pub mod serve;
 pub mod token;

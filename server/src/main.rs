@@ -2,11 +2,13 @@
 //! because it must not start threads or read configuration.
 
 use std::env::args_os;
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::Parser;
 use execgate_engine::launcher;
 use execgate_server::cli::{Cli, Task};
+use execgate_server::health;
 use execgate_server::serve::serve;
 
 /// Exit code for a configuration that is no good, as clap has for arguments.
@@ -24,16 +26,21 @@ fn main() -> ExitCode {
     }
     match Cli::parse().prepare() {
         Ok(Task::Done) => ExitCode::SUCCESS,
-        Ok(Task::Serve(config)) => match serve(*config) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("execgate: failed to {error}");
-                ExitCode::FAILURE
-            }
-        },
+        Ok(Task::Serve(config)) => code(serve(*config)),
+        Ok(Task::Health { config, timeout }) => code(health::check(&config.listen, timeout)),
         Err(error) => {
             eprintln!("execgate: failed to {error}");
             ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn code<E: Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("execgate: failed to {error}");
+            ExitCode::FAILURE
         }
     }
 }
