@@ -3,7 +3,10 @@
 //! server, as everything in a session does.
 //!
 //! A peer that cannot be examined is refused: a call from inside a session must never
-//! pass for one from outside.
+//! pass for one from outside. One that has no number in this server's pid namespace is
+//! outside of it: whatever a session starts lives in this namespace or one below it, and
+//! has a number here. That is who calls when the server runs in a container and its socket
+//! is in a directory of the host.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -12,8 +15,7 @@ use std::{fmt, io};
 
 use procfs::process::Process;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt::socket_peercred;
-use rustix::process::{Pid, geteuid, getpid};
+use rustix::process::{geteuid, getpid};
 use tokio::net::UnixStream;
 
 /// `SO_PEERPIDFD` of Linux 6.5 and later: a hold on the process that connected.
@@ -32,7 +34,7 @@ pub(crate) enum Peer {
     Owner {
         /// Its user.
         uid: u32,
-        /// Its process.
+        /// Its process; 0 for one outside of this server's pid namespace.
         pid: i32,
     },
     /// A process that may not.
@@ -58,13 +60,13 @@ impl fmt::Display for Peer {
 impl Peer {
     /// Examines the process that connected.
     pub(crate) fn of_unix(stream: &UnixStream) -> Self {
-        let Ok(credentials) = socket_peercred(stream) else {
+        let Ok(credentials) = peer_credentials(stream) else {
             return Self::Refused {
                 uid: None,
                 reason: "its credentials cannot be read",
             };
         };
-        let uid = credentials.uid.as_raw();
+        let uid = credentials.uid;
         let refused = |reason| Self::Refused {
             uid: Some(uid),
             reason,
@@ -85,7 +87,7 @@ impl Peer {
             }
             Descent::Elsewhere => Self::Owner {
                 uid,
-                pid: credentials.pid.as_raw_nonzero().get(),
+                pid: credentials.pid,
             },
         }
     }
@@ -98,11 +100,16 @@ enum Descent {
     Unknown,
 }
 
-fn descent(pid: Pid) -> Descent {
+fn descent(pid: i32) -> Descent {
+    // Everything that descends from the server has a number in its namespace, and keeps it
+    // when it ends, as far as this connection is concerned.
+    if pid == 0 {
+        return Descent::Elsewhere;
+    }
     let server = getpid().as_raw_nonzero().get();
     let mut earlier = None;
     for _ in 0..MAX_LOOKS {
-        let Some(chain) = ancestors(pid.as_raw_nonzero().get()) else {
+        let Some(chain) = ancestors(pid) else {
             return Descent::Unknown;
         };
         // The server itself is no descendant of itself, but nothing in it calls itself.
@@ -135,28 +142,58 @@ fn ancestors(pid: i32) -> Option<Vec<(i32, u64)>> {
     (!chain.is_empty()).then_some(chain)
 }
 
+/// Who connected. Not by `rustix`, whose type has no process 0: that is what the kernel
+/// says of a process that has no number in this namespace.
+fn peer_credentials(stream: &UnixStream) -> io::Result<libc::ucred> {
+    let mut credentials = libc::ucred {
+        pid: -1,
+        uid: u32::MAX,
+        gid: u32::MAX,
+    };
+    let length = socket_option(stream, libc::SO_PEERCRED, &mut credentials)?;
+    if length != size_of_val(&credentials) || credentials.pid < 0 {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    Ok(credentials)
+}
+
 /// A hold on the process that connected; nothing where the kernel gives none.
 fn peer_pidfd(stream: &UnixStream) -> io::Result<Option<OwnedFd>> {
     let mut fd: libc::c_int = -1;
-    let mut length = libc::socklen_t::try_from(size_of_val(&fd)).unwrap_or_default();
-    // SAFETY: the pointers are to a live int and to its size, as the option wants.
+    match socket_option(stream, SO_PEERPIDFD, &mut fd) {
+        // SAFETY: the kernel made this descriptor for this call and nobody else has it.
+        Ok(_) if fd >= 0 => Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) })),
+        Ok(_) => Err(io::ErrorKind::InvalidData.into()),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP) => Ok(None),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Has the kernel write an option of the socket into `value`, a plain C type; says how many
+/// bytes of it were written.
+fn socket_option<T: Copy>(
+    stream: &UnixStream,
+    option: libc::c_int,
+    value: &mut T,
+) -> io::Result<usize> {
+    let size = size_of::<T>();
+    let mut length = libc::socklen_t::try_from(size).map_err(io::Error::other)?;
+    // SAFETY: the pointers are to a live value and to its size, as the call wants; the
+    // options asked for are plain numbers, for which any bytes will do.
     let done = unsafe {
         libc::getsockopt(
             stream.as_raw_fd(),
             libc::SOL_SOCKET,
-            SO_PEERPIDFD,
-            (&raw mut fd).cast(),
+            option,
+            std::ptr::from_mut(value).cast(),
             &raw mut length,
         )
     };
-    if done == 0 && fd >= 0 {
-        // SAFETY: the kernel made this descriptor for this call and nobody else has it.
-        return Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }));
-    }
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP) => Ok(None),
-        _ => Err(error),
+    match done {
+        0 => usize::try_from(length).map_err(io::Error::other),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -188,6 +225,11 @@ mod tests {
             ),
             "{peer:?}"
         );
+    }
+
+    #[test]
+    fn a_process_without_a_number_here_is_outside() {
+        assert!(matches!(descent(0), Descent::Elsewhere));
     }
 
     #[test]
