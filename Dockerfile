@@ -1,35 +1,65 @@
-# The server in a small image, without root. Base images are arguments, for mirrors and pins:
+# The server in a small image, without root. docs/docker.md says how to run it.
 #
-#   docker build --build-arg RUST_IMAGE=... --build-arg RUNTIME_IMAGE=... --tag execgate .
-#   docker run --rm --init --volume execgate:/var/lib/execgate execgate
+#   docker build --tag execgate .
 #
-# The server listens on a Unix socket in its data directory and on loopback inside the
-# container, never on an open port: talk to it from a container that shares its network or
-# its volume. There is no HEALTHCHECK yet: the binary has no command to probe itself with.
+# Both bases are arguments, for mirrors, pins and machines without a registry. A runtime base
+# that has bash, git and ps gets nothing installed, a builder base that has the crates needs
+# no network; `make test` builds this very file that way.
 
-ARG RUST_IMAGE=rust:1-slim-bookworm
-ARG RUNTIME_IMAGE=debian:bookworm-slim
+ARG BUILDER_IMAGE=rust:1-slim-trixie
+ARG RUNTIME_IMAGE=debian:trixie-slim
 
-FROM ${RUST_IMAGE} AS builder
+FROM ${BUILDER_IMAGE} AS builder
+# A profile of Cargo: `release`, or `dev` for a build that is there sooner.
+ARG PROFILE=release
 WORKDIR /src
+# The dependencies, compiled in a layer that changes with the manifests only. Cargo wants a
+# source file for each member of the workspace, and an empty one will do.
+COPY Cargo.toml Cargo.lock ./
+COPY proto/Cargo.toml proto/
+COPY server/Cargo.toml server/
+COPY server/core/Cargo.toml server/core/
+COPY server/engine/Cargo.toml server/engine/
+COPY client-rs/Cargo.toml client-rs/
+COPY tests/Cargo.toml tests/
+RUN for member in proto server server/core server/engine client-rs tests; do \
+        mkdir -p "$member/src" && touch "$member/src/lib.rs" || exit; \
+    done \
+    && echo 'fn main() {}' | tee proto/build.rs >server/src/main.rs \
+    && cargo build --locked --profile "$PROFILE" --package execgate-server --bin execgate \
+    && rm -r proto server
 COPY . .
-RUN cargo build --locked --release --package execgate-server --bin execgate \
-    && strip target/release/execgate
+# Cargo goes by the time of a change, and these may be older than what stood in for them.
+RUN find proto server -type f -exec touch {} + \
+    && cargo build --locked --profile "$PROFILE" --package execgate-server --bin execgate \
+    && install --strip target/*/execgate execgate
 
 FROM ${RUNTIME_IMAGE}
-# git for checkpoints and for what agents do; ps and friends for them too.
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends bash ca-certificates git procps \
-    && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --create-home --home-dir /home/execgate --shell /usr/sbin/nologin execgate \
+# git for checkpoints and for what agents do; ps and its like for them too.
+RUN if ! { command -v bash && command -v git && command -v ps; } >/dev/null; then \
+        apt-get update \
+        && apt-get install --yes --no-install-recommends bash ca-certificates git procps \
+        && rm -rf /var/lib/apt/lists/* || exit; \
+    fi \
+    && groupadd --system --gid 10001 execgate \
+    && useradd --system --uid 10001 --gid 10001 --create-home --home-dir /home/execgate \
+        --shell /usr/sbin/nologin execgate \
     && install --directory --owner=execgate --group=execgate --mode=0700 /var/lib/execgate
-COPY --from=builder /src/target/release/execgate /usr/local/bin/execgate
-COPY --from=builder /src/LICENSE /usr/share/doc/execgate/LICENSE
-USER execgate
+COPY --from=builder /src/execgate /usr/local/bin/execgate
+COPY LICENSE /usr/share/doc/execgate/LICENSE
+
+LABEL org.opencontainers.image.title="execgate" \
+    org.opencontainers.image.description="Safe, stateful shell sessions for agents, over gRPC" \
+    org.opencontainers.image.source="https://github.com/execgate/execgate" \
+    org.opencontainers.image.licenses="Apache-2.0"
+
+USER 10001:10001
+ENV HOME=/home/execgate EXECGATE_DATA_DIR=/var/lib/execgate
 WORKDIR /home/execgate
-ENV EXECGATE_DATA_DIR=/var/lib/execgate
+# Token, keys, audit log, and the socket that clients come to.
 VOLUME /var/lib/execgate
-# The server ends sessions and drains on SIGTERM.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["/usr/local/bin/execgate", "health"]
+# The server ends its sessions and drains.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/execgate"]
 CMD ["serve"]
