@@ -1,45 +1,21 @@
-//! The connection: finding the server, showing the token, tuning the transport.
+//! A client: one connection, and what is asked of the server as a whole.
 
-use std::fmt;
-use std::time::Duration;
+use std::future::Future;
+use std::sync::Arc;
 
 use execgate_proto::MAX_MESSAGE_BYTES;
+use execgate_proto::v1;
+use execgate_proto::v1::audit_service_client::AuditServiceClient;
 use execgate_proto::v1::exec_service_client::ExecServiceClient;
 use execgate_proto::v1::session_service_client::SessionServiceClient;
-use execgate_proto::v1::{GetCapabilitiesRequest, GetCapabilitiesResponse};
-use tonic::service::Interceptor;
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use futures::Stream;
+use tonic::{Response, Status};
 
-use crate::address::Address;
-use crate::error::Error;
-use crate::session::SessionBuilder;
-use crate::token::Token;
-
-/// Longest wait for a connection: a server that is there answers in milliseconds,
-/// one that is far in a second or two.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// HTTP/2 flow-control window of one stream in bytes: room for a few dozen of the
-/// largest output events, so that a fast command is not slowed by round trips.
-const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-
-/// HTTP/2 flow-control window of the connection in bytes: four streams at full
-/// speed.
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
-
-/// Largest HTTP/2 frame taken, in bytes: one output event of 64 KiB and its
-/// envelope fit whole, with room to spare.
-const FRAME_BYTES: u32 = 256 * 1024;
-
-/// Time between HTTP/2 pings while a call is open: notices a peer that vanished.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-
-/// Longest wait for the answer to a ping before the connection counts as broken.
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
-
-pub(crate) type Service = InterceptedService<Channel, Authorize>;
+use crate::connect::{ClientBuilder, Service};
+use crate::error::{Call, Error};
+use crate::pages::{Page, pages};
+use crate::session::Session;
+use crate::session_builder::SessionBuilder;
 
 /// A connection to a server. Cheap to clone; clones share the connection, and it
 /// comes back by itself after a break.
@@ -47,6 +23,8 @@ pub(crate) type Service = InterceptedService<Channel, Authorize>;
 pub struct Client {
     pub(crate) sessions: SessionServiceClient<Service>,
     pub(crate) executions: ExecServiceClient<Service>,
+    audit: AuditServiceClient<Service>,
+    address: Arc<str>,
 }
 
 impl Client {
@@ -69,7 +47,6 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    #[must_use]
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
@@ -80,134 +57,107 @@ impl Client {
         SessionBuilder::new(self.clone())
     }
 
+    /// Finds a session that was opened before, here or elsewhere.
+    ///
+    /// # Errors
+    /// When there is none of this id, or the connection broke.
+    pub async fn find_session(&self, id: impl Into<String>) -> Result<Session, Error> {
+        let session = Session::new(self.clone(), id.into());
+        session.describe().await?;
+        Ok(session)
+    }
+
+    /// The caller's sessions, newest first, as far as the request's filter lets them
+    /// through; pages are fetched as they are read.
+    ///
+    /// ```no_run
+    /// # async fn example(client: execgate_client::Client) -> Result<(), execgate_client::Error> {
+    /// use execgate_client::proto::ListSessionsRequest;
+    /// use futures::TryStreamExt as _;
+    ///
+    /// let all: Vec<_> = client.sessions(ListSessionsRequest::default()).try_collect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sessions(
+        &self,
+        request: v1::ListSessionsRequest,
+    ) -> impl Stream<Item = Result<v1::Session, Error>> + Send + Unpin + use<> {
+        let client = self.clone();
+        pages(request.page_token.clone(), move |page_token| {
+            let (client, mut request) = (client.clone(), request.clone());
+            request.page_token = page_token;
+            async move {
+                let call = client.call("SessionService/ListSessions");
+                let mut service = client.sessions.clone();
+                let page = answer(call, service.list_sessions(request)).await?;
+                Ok(Page::new(page.sessions, page.next_page_token))
+            }
+        })
+    }
+
+    /// The audit log, as far as the caller may read it and the request's filter lets
+    /// it through; pages are fetched as they are read.
+    pub fn audit_records(
+        &self,
+        request: v1::ListAuditRecordsRequest,
+    ) -> impl Stream<Item = Result<v1::AuditRecord, Error>> + Send + Unpin + use<> {
+        let client = self.clone();
+        pages(request.page_token.clone(), move |page_token| {
+            let (client, mut request) = (client.clone(), request.clone());
+            request.page_token = page_token;
+            async move {
+                let call = client.call("AuditService/ListAuditRecords");
+                let mut service = client.audit.clone();
+                let page = answer(call, service.list_audit_records(request)).await?;
+                Ok(Page::new(page.records, page.next_page_token))
+            }
+        })
+    }
+
     /// What the server can do, and where its limits are.
     ///
     /// # Errors
     /// When the server cannot be reached or does not know the caller.
-    pub async fn capabilities(&self) -> Result<GetCapabilitiesResponse, Error> {
-        let request = GetCapabilitiesRequest {};
-        let response = self.sessions.clone().get_capabilities(request).await?;
-        Ok(response.into_inner())
+    pub async fn capabilities(&self) -> Result<v1::GetCapabilitiesResponse, Error> {
+        let call = self.call("SessionService/GetCapabilities");
+        let request = v1::GetCapabilitiesRequest {};
+        answer(call, self.sessions.clone().get_capabilities(request)).await
     }
 
-    fn new(service: Service) -> Self {
+    pub(crate) fn new(service: Service, address: &str) -> Self {
         let sessions = SessionServiceClient::new(service.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        let executions = ExecServiceClient::new(service)
+        let executions = ExecServiceClient::new(service.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let audit = AuditServiceClient::new(service)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         Self {
             sessions,
             executions,
+            audit,
+            address: address.into(),
+        }
+    }
+
+    pub(crate) fn call(&self, method: &'static str) -> Call {
+        Call {
+            address: self.address.clone(),
+            method,
         }
     }
 }
 
-/// A connection to be made.
-#[derive(Default)]
-pub struct ClientBuilder {
-    address: Option<String>,
-    token: Option<String>,
-}
-
-impl ClientBuilder {
-    /// Where the server is: `HOST:PORT`, `http://HOST:PORT` or `unix:/PATH`.
-    ///
-    /// Default: `EXECGATE_ADDR`, else `127.0.0.1:7443`.
-    #[must_use]
-    pub fn address(mut self, address: impl Into<String>) -> Self {
-        self.address = Some(address.into());
-        self
-    }
-
-    /// The bearer token to show.
-    ///
-    /// Default: `EXECGATE_TOKEN`; else, for a server on this machine, the file
-    /// `token` in `EXECGATE_DATA_DIR` or the server's default data directory; else
-    /// none, which is enough on a Unix socket.
-    #[must_use]
-    pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.token = Some(token.into());
-        self
-    }
-
-    /// Connects.
-    ///
-    /// # Errors
-    /// When the address or token is unusable, or nobody answers.
-    pub async fn connect(self) -> Result<Client, Error> {
-        let address = Address::find(self.address.as_deref(), |name| std::env::var_os(name))?;
-        let token = match &self.token {
-            Some(text) => Some(Token::new(text)?),
-            None => Token::find(|name| std::env::var_os(name), address.is_local())?,
-        };
-        let failed = |source| Error::Connect {
-            address: address.uri().to_owned(),
-            source,
-        };
-        let endpoint = Endpoint::from_shared(address.uri().to_owned()).map_err(failed)?;
-        let channel = tuned(endpoint).connect().await.map_err(failed)?;
-        let authorize = Authorize { token };
-        Ok(Client::new(InterceptedService::new(channel, authorize)))
-    }
-}
-
-impl fmt::Debug for ClientBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientBuilder")
-            .field("address", &self.address)
-            .field("token", &self.token.as_ref().map(|_| "<secret>"))
-            .finish()
-    }
-}
-
-fn tuned(endpoint: Endpoint) -> Endpoint {
-    endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(FRAME_BYTES)
-        .http2_keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-}
-
-/// Shows the token with every call.
-#[derive(Debug, Clone)]
-pub(crate) struct Authorize {
-    token: Option<Token>,
-}
-
-impl Interceptor for Authorize {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.token {
-            request
-                .metadata_mut()
-                .insert("authorization", token.header());
-        }
-        Ok(request)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn nobody_at_the_address_is_an_error_that_names_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let address = format!("unix:{}", dir.path().join("absent.sock").display());
-        let error = Client::connect(&*address).await.unwrap_err();
-        assert!(matches!(error, Error::Connect { .. }), "{error:?}");
-        let text = error.to_string();
-        assert!(text.contains(&address), "{text}");
-        assert!(text.contains("No such file"), "{text}");
-    }
-
-    #[test]
-    fn token_never_shows_in_debug_output() {
-        let builder = Client::builder().token("0123456789");
-        assert!(!format!("{builder:?}").contains("0123456789"));
+/// What a call is answered, with its failure explained.
+pub(crate) async fn answer<T>(
+    call: Call,
+    response: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Error> {
+    match response.await {
+        Ok(response) => Ok(response.into_inner()),
+        Err(status) => Err(call.failed(status)),
     }
 }

@@ -92,10 +92,35 @@ impl Command {
         self
     }
 
-    /// Bytes for its standard input. Default: none.
+    /// Bytes for its standard input, at most 1 MiB. Default: none.
     pub fn stdin(mut self, data: impl Into<Bytes>) -> Self {
         let data = data.into();
         self.spec.stdin = Some(Stdin::Inline(v1::InlineStdin { data }));
+        self
+    }
+
+    /// Leaves its standard input open, for
+    /// [`ExecStream::write_stdin`](crate::ExecStream::write_stdin).
+    pub fn open_stdin(mut self) -> Self {
+        self.spec.stdin = Some(Stdin::Open(v1::OpenStdin {}));
+        self
+    }
+
+    /// What happens at the time limit. Default: SIGINT, SIGTERM, SIGKILL in turn.
+    pub fn timeout_action(mut self, action: v1::TimeoutAction) -> Self {
+        self.spec.timeout_action = action.into();
+        self
+    }
+
+    /// Time between two of those steps, up to a minute.
+    pub fn grace_period(mut self, time: Duration) -> Self {
+        self.spec.grace_period = Some(to_proto(time));
+        self
+    }
+
+    /// What happens when it writes more than the server retains.
+    pub fn overflow(mut self, action: v1::OverflowAction) -> Self {
+        self.spec.overflow = action.into();
         self
     }
 
@@ -130,6 +155,10 @@ impl Command {
     pub fn output_budget(mut self, budget: v1::OutputBudget) -> Self {
         self.output_budget = Some(budget);
         self
+    }
+
+    pub(crate) fn into_spec(self) -> v1::ExecutionSpec {
+        self.spec
     }
 
     pub(crate) fn into_run_request(self, session_id: String) -> v1::RunRequest {

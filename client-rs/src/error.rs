@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
 use execgate_proto::ERROR_DOMAIN;
 use execgate_proto::v1::ErrorReason;
 use thiserror::Error as ThisError;
-use tonic::{Code, Status};
+use tonic::{Code, ConnectError, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// Prefix that reasons have in the proto and not on the wire.
@@ -43,25 +44,48 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// Nobody answers at the address.
-    #[error("connect to {address}: {}", innermost(source))]
+    /// Nobody answers at the address; nothing was started.
+    #[error(
+        "connect to {address}: {}; is a server running there? `execgate serve` starts one, \
+         EXECGATE_ADDR names another",
+        innermost(&**source)
+    )]
     Connect {
         /// The address.
         address: String,
         /// Why not.
-        source: tonic::transport::Error,
+        source: Box<dyn StdError + Send + Sync>,
     },
     /// The connection broke. What ran may still run.
-    #[error("hear the server out: the connection broke: {message}")]
+    #[error(
+        "hear the server at {address} out: the connection broke: {message}; a command that \
+         ran may still run: Session::attach finds it by its id"
+    )]
     Disconnected {
+        /// The address.
+        address: String,
         /// What was seen.
         message: String,
+    },
+    /// The server does not know the call: it is older than this client, or no execgate.
+    #[error(
+        "call {method}: the server at {address} does not know it; it is older than this \
+         client, or something else than execgate (Client::capabilities tells its version)"
+    )]
+    Unsupported {
+        /// The address.
+        address: String,
+        /// The call, e.g. `ExecService/Signal`.
+        method: &'static str,
     },
     /// The server refused the call; nothing was started by it.
     #[error(transparent)]
     Refused(Box<Refusal>),
     /// Events of a stream were read before its result was asked for.
-    #[error("collect the result: a part of the stream was read before")]
+    #[error(
+        "collect the result: a part of the stream was read before; ask for the result instead \
+         of reading events, or read them to the end"
+    )]
     ResultConsumed,
     /// The server broke its own rules.
     #[error("understand the server: {what}")]
@@ -120,15 +144,44 @@ impl Error {
     }
 }
 
-impl From<Status> for Error {
-    fn from(status: Status) -> Self {
+/// Which call a status answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    /// Where the server is.
+    pub(crate) address: Arc<str>,
+    /// The call, e.g. `ExecService/Signal`.
+    pub(crate) method: &'static str,
+}
+
+impl Call {
+    /// What went wrong with it.
+    pub(crate) fn failed(&self, status: Status) -> Error {
         let details = status.get_error_details();
-        if details.error_info().is_none() && broke_underway(&status) {
-            return Self::Disconnected {
-                message: innermost(&status).to_string(),
-            };
+        let address = self.address.to_string();
+        if details.error_info().is_some() {
+            return Error::Refused(Box::new(Refusal::new(&status, &details)));
         }
-        Self::Refused(Box::new(Refusal::new(&status, &details)))
+        if never_arrived(&status) {
+            let source = Box::new(status);
+            return Error::Connect { address, source };
+        }
+        if broke_underway(&status) {
+            let message = innermost(&status).to_string();
+            return Error::Disconnected { address, message };
+        }
+        if status.code() == Code::Unimplemented {
+            let method = self.method;
+            return Error::Unsupported { address, method };
+        }
+        Error::Refused(Box::new(Refusal::new(&status, &details)))
+    }
+
+    /// The answer's stream ended before it was complete.
+    pub(crate) fn cut_short(&self) -> Error {
+        Error::Disconnected {
+            address: self.address.to_string(),
+            message: "the stream ended before the execution did".to_owned(),
+        }
     }
 }
 
@@ -183,6 +236,18 @@ impl fmt::Display for Refusal {
 
 impl StdError for Refusal {}
 
+/// Whether a status was made here because no connection could be made.
+fn never_arrived(status: &Status) -> bool {
+    let mut source = status.source();
+    while let Some(error) = source {
+        if error.is::<ConnectError>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
 /// Whether a status was made here, from a broken connection, and not sent.
 fn broke_underway(status: &Status) -> bool {
     status.source().is_some()
@@ -203,8 +268,15 @@ mod tests {
 
     use super::*;
 
+    fn call() -> Call {
+        Call {
+            address: "http://gate.example:1".into(),
+            method: "ExecService/Run",
+        }
+    }
+
     fn refusal(status: Status) -> Refusal {
-        match Error::from(status) {
+        match call().failed(status) {
             Error::Refused(refusal) => *refusal,
             other => panic!("not a refusal: {other:?}"),
         }
@@ -247,10 +319,21 @@ mod tests {
 
     #[test]
     fn status_without_details_is_a_refusal_without_reason() {
-        let refusal = refusal(Status::unimplemented("no such method"));
-        assert_eq!(refusal.code, Code::Unimplemented);
+        let refusal = refusal(Status::unavailable("the proxy is tired"));
+        assert_eq!(refusal.code, Code::Unavailable);
         assert_eq!(refusal.reason, ErrorReason::Unspecified);
         assert_eq!(refusal.reason_name, "");
+    }
+
+    #[test]
+    fn bare_unimplemented_names_the_call_that_the_server_lacks() {
+        let error = call().failed(Status::unimplemented(""));
+        assert!(
+            matches!(&error, Error::Unsupported { method, .. } if *method == "ExecService/Run"),
+            "{error:?}"
+        );
+        let text = error.to_string();
+        assert!(text.contains("older than this client"), "{text}");
     }
 
     #[test]
@@ -273,7 +356,8 @@ mod tests {
     #[test]
     fn broken_connection_is_not_a_refusal() {
         let broken = io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer");
-        let error = Error::from(Status::from_error(Box::new(broken)));
+        let error = call().failed(Status::from_error(Box::new(broken)));
         assert!(matches!(error, Error::Disconnected { .. }), "{error:?}");
+        assert!(error.to_string().contains("http://gate.example:1"));
     }
 }

@@ -154,6 +154,15 @@ impl Channel {
             v1::Channel::Background => Some(Self::Background),
         }
     }
+
+    pub(crate) fn to_proto(self) -> v1::Channel {
+        match self {
+            Self::Stdout => v1::Channel::Stdout,
+            Self::Stderr => v1::Channel::Stderr,
+            Self::Terminal => v1::Channel::Terminal,
+            Self::Background => v1::Channel::Background,
+        }
+    }
 }
 
 impl From<v1::Started> for Started {

@@ -13,22 +13,33 @@
 mod address;
 mod client;
 mod command;
+mod connect;
 mod error;
 mod event;
+mod executions;
 mod outcome;
+mod pages;
 mod result;
 mod session;
+mod session_builder;
+mod stdin;
 mod stream;
 mod token;
 
-pub use client::{Client, ClientBuilder};
+pub use client::Client;
 pub use command::{Command, OnDisconnect};
+pub use connect::ClientBuilder;
 pub use error::{Error, FieldViolation, Refusal};
 pub use event::{Channel, Event, Gap, Notice, Output, Started};
 pub use execgate_proto::v1 as proto;
-pub use execgate_proto::v1::{BudgetReport, Cause, ErrorReason, ObservedBy, OutputBudget};
+pub use execgate_proto::v1::{
+    BudgetReport, Cause, ErrorReason, ObservedBy, OutputBudget, SignalKind,
+};
+pub use executions::{OutputPiece, ReadOutput};
 pub use outcome::{ChannelTotals, Finished, Outcome};
 pub use result::RunResult;
-pub use session::{Closed, Session, SessionBuilder};
+pub use session::{Closed, Session};
+pub use session_builder::SessionBuilder;
+pub use stdin::Stdin;
 pub use stream::{ExecStream, MAX_COLLECTED_BYTES};
 pub use tonic::Code;

@@ -1,17 +1,21 @@
 //! The live view of one execution.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use execgate_proto::v1;
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
-use tonic::{Status, Streaming};
+use tonic::Status;
 
-use crate::error::Error;
+use crate::error::{Call, Error};
 use crate::event::{Channel, Event, Notice, Output, Started};
 use crate::outcome::Finished;
 use crate::result::RunResult;
+use crate::session::Session;
+use crate::stdin::Stdin;
 
 /// Most bytes that [`ExecStream::result`] keeps of one channel: more output than
 /// that is to be read as it comes, not held.
@@ -21,16 +25,56 @@ pub const MAX_COLLECTED_BYTES: usize = 64 * 1024 * 1024;
 ///
 /// Dropping it ends the call at once; what becomes of the command is said by
 /// [`Command::on_disconnect`](crate::Command::on_disconnect).
-#[derive(Debug)]
 #[must_use = "a stream does nothing until it is read"]
 pub struct ExecStream {
-    events: Events<Streaming<v1::ExecResponse>>,
+    events: Events<BoxStream<'static, Result<v1::ExecEvent, Status>>>,
+    execution_id: String,
+    stdin: Stdin,
 }
 
 impl ExecStream {
-    pub(crate) fn new(responses: Streaming<v1::ExecResponse>) -> Self {
-        let events = Events::new(responses);
-        Self { events }
+    /// Waits for the first event, which tells whose stream it is.
+    pub(crate) async fn open(
+        session: Session,
+        call: Call,
+        events: BoxStream<'static, Result<v1::ExecEvent, Status>>,
+    ) -> Result<Self, Error> {
+        let mut events = Events::new(events, call);
+        let execution_id = events.start().await?;
+        Ok(Self {
+            events,
+            stdin: Stdin::new(session, execution_id.clone()),
+            execution_id,
+        })
+    }
+
+    /// The execution's id within its session.
+    #[must_use]
+    pub fn execution_id(&self) -> &str {
+        &self.execution_id
+    }
+
+    /// The command's standard input, if [`Command::open_stdin`](crate::Command::open_stdin)
+    /// left it open: to write while another task reads the events.
+    #[must_use]
+    pub fn stdin(&self) -> Stdin {
+        self.stdin.clone()
+    }
+
+    /// Writes to the command's standard input; as [`Stdin::write`].
+    ///
+    /// # Errors
+    /// As [`Stdin::write`].
+    pub async fn write_stdin(&self, data: impl Into<Bytes>) -> Result<(), Error> {
+        self.stdin.write(data).await
+    }
+
+    /// Ends the command's standard input; in a terminal it sends Ctrl-D.
+    ///
+    /// # Errors
+    /// As [`Stdin::write`].
+    pub async fn close_stdin(&self) -> Result<(), Error> {
+        self.stdin.close().await
     }
 
     /// Reads to the end and returns the result, with the first
@@ -52,20 +96,48 @@ impl Stream for ExecStream {
     }
 }
 
-/// The events in a stream of responses, up to the last or to the first error.
-#[derive(Debug)]
+impl fmt::Debug for ExecStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecStream")
+            .field("execution_id", &self.execution_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The events of an execution, up to the last or to the first error.
 struct Events<S> {
-    responses: S,
+    source: S,
+    call: Call,
+    first: Option<Event>,
     ended: bool,
 }
 
 impl<S> Events<S>
 where
-    S: Stream<Item = Result<v1::ExecResponse, Status>> + Unpin,
+    S: Stream<Item = Result<v1::ExecEvent, Status>> + Unpin,
 {
-    fn new(responses: S) -> Self {
-        let ended = false;
-        Self { responses, ended }
+    fn new(source: S, call: Call) -> Self {
+        Self {
+            source,
+            call,
+            first: None,
+            ended: false,
+        }
+    }
+
+    /// Waits for the first event and returns the id in it; it is not taken away.
+    async fn start(&mut self) -> Result<String, Error> {
+        let Some(event) = self.next().await.transpose()? else {
+            return Err(self.call.cut_short());
+        };
+        let Event::Started(started) = &event else {
+            return Err(Error::Protocol {
+                what: "an execution's first event was not its start",
+            });
+        };
+        let id = started.execution_id.clone();
+        self.first = Some(event);
+        Ok(id)
     }
 
     async fn result(mut self) -> Result<RunResult, Error> {
@@ -81,18 +153,19 @@ where
 
 impl<S> Stream for Events<S>
 where
-    S: Stream<Item = Result<v1::ExecResponse, Status>> + Unpin,
+    S: Stream<Item = Result<v1::ExecEvent, Status>> + Unpin,
 {
     type Item = Result<Event, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
         while !self.ended {
-            let event = match ready!(self.responses.poll_next_unpin(cx)) {
-                Some(Ok(response)) => Event::from_proto(response.event.unwrap_or_default()),
-                Some(Err(status)) => Err(status.into()),
-                None => Err(Error::Disconnected {
-                    message: "the stream ended before the execution did".to_owned(),
-                }),
+            let event = match ready!(self.source.poll_next_unpin(cx)) {
+                Some(Ok(event)) => Event::from_proto(event),
+                Some(Err(status)) => Err(self.call.failed(status)),
+                None => Err(self.call.cut_short()),
             };
             self.ended = matches!(event, Err(_) | Ok(Some(Event::Finished(_))));
             if let Some(event) = event.transpose() {

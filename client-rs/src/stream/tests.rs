@@ -48,18 +48,18 @@ fn exited(code: i32) -> Kind {
     })))
 }
 
-fn events(
-    kinds: Vec<Kind>,
-) -> Events<impl Stream<Item = Result<v1::ExecResponse, Status>> + Unpin> {
-    let responses = kinds.into_iter().map(|kind| {
-        Ok(v1::ExecResponse {
-            event: Some(v1::ExecEvent {
-                kind: Some(kind),
-                ..v1::ExecEvent::default()
-            }),
+fn events(kinds: Vec<Kind>) -> Events<impl Stream<Item = Result<v1::ExecEvent, Status>> + Unpin> {
+    let events = kinds.into_iter().map(|kind| {
+        Ok(v1::ExecEvent {
+            kind: Some(kind),
+            ..v1::ExecEvent::default()
         })
     });
-    Events::new(stream::iter(responses.collect::<Vec<_>>()))
+    let call = Call {
+        address: "http://gate.example:1".into(),
+        method: "ExecService/Exec",
+    };
+    Events::new(stream::iter(events.collect::<Vec<_>>()), call)
 }
 
 #[test]
@@ -144,4 +144,22 @@ fn result_of_a_stream_read_in_part_is_refused() {
     block_on(stream.next()).unwrap().unwrap();
     let error = block_on(stream.result()).unwrap_err();
     assert!(matches!(error, Error::ResultConsumed), "{error:?}");
+}
+
+#[test]
+fn looking_at_the_start_takes_nothing_away() {
+    let mut stream = events(vec![started(), exited(0)]);
+    assert_eq!(block_on(stream.start()).unwrap(), "exe");
+    assert_eq!(block_on(stream.result()).unwrap().execution_id, "exe");
+}
+
+#[test]
+fn stream_that_does_not_begin_with_its_start_is_refused() {
+    for kinds in [vec![exited(0)], vec![]] {
+        let error = block_on(events(kinds).start()).unwrap_err();
+        assert!(
+            matches!(error, Error::Protocol { .. } | Error::Disconnected { .. }),
+            "{error:?}"
+        );
+    }
 }

@@ -13,5 +13,6 @@ mod audit;
 mod commands;
 mod gate;
 mod refusals;
+mod scenarios;
 mod stop;
 mod support;

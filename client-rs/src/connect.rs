@@ -1,0 +1,146 @@
+//! Making a connection: finding the server, showing the token, tuning the transport.
+
+use std::fmt;
+use std::time::Duration;
+
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+use crate::address::Address;
+use crate::client::Client;
+use crate::error::Error;
+use crate::token::Token;
+
+/// Longest wait for a connection: a server that is there answers in milliseconds,
+/// one that is far in a second or two.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// HTTP/2 flow-control window of one stream in bytes: room for a few dozen of the
+/// largest output events, so that a fast command is not slowed by round trips.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// HTTP/2 flow-control window of the connection in bytes: four streams at full
+/// speed.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
+/// Largest HTTP/2 frame taken, in bytes: one output event of 64 KiB and its
+/// envelope fit whole, with room to spare.
+const FRAME_BYTES: u32 = 256 * 1024;
+
+/// Time between HTTP/2 pings while a call is open: notices a peer that vanished.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// Longest wait for the answer to a ping before the connection counts as broken.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+pub(crate) type Service = InterceptedService<Channel, Authorize>;
+
+/// A connection to be made.
+#[derive(Default)]
+#[must_use = "nothing is connected before `connect`"]
+pub struct ClientBuilder {
+    address: Option<String>,
+    token: Option<String>,
+}
+
+impl ClientBuilder {
+    /// Where the server is: `HOST:PORT`, `http://HOST:PORT` or `unix:/PATH`.
+    ///
+    /// Default: `EXECGATE_ADDR`, else `127.0.0.1:7443`.
+    pub fn address(mut self, address: impl Into<String>) -> Self {
+        self.address = Some(address.into());
+        self
+    }
+
+    /// The bearer token to show.
+    ///
+    /// Default: `EXECGATE_TOKEN`; else, for a server on this machine, the file
+    /// `token` in `EXECGATE_DATA_DIR` or the server's default data directory; else
+    /// none, which is enough on a Unix socket.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the address or token is unusable, or nobody answers.
+    pub async fn connect(self) -> Result<Client, Error> {
+        let address = Address::find(self.address.as_deref(), |name| std::env::var_os(name))?;
+        let token = match &self.token {
+            Some(text) => Some(Token::new(text)?),
+            None => Token::find(|name| std::env::var_os(name), address.is_local())?,
+        };
+        let failed = |source| Error::Connect {
+            address: address.uri().to_owned(),
+            source: Box::new(source),
+        };
+        let endpoint = Endpoint::from_shared(address.uri().to_owned()).map_err(failed)?;
+        let channel = tuned(endpoint).connect().await.map_err(failed)?;
+        let service = InterceptedService::new(channel, Authorize { token });
+        Ok(Client::new(service, address.uri()))
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("address", &self.address)
+            .field("token", &self.token.as_ref().map(|_| "<secret>"))
+            .finish()
+    }
+}
+
+fn tuned(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+}
+
+/// Shows the token with every call.
+#[derive(Debug, Clone)]
+pub(crate) struct Authorize {
+    token: Option<Token>,
+}
+
+impl Interceptor for Authorize {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.token {
+            request
+                .metadata_mut()
+                .insert("authorization", token.header());
+        }
+        Ok(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_at_the_address_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let address = format!("unix:{}", dir.path().join("absent.sock").display());
+        let error = Client::connect(&*address).await.unwrap_err();
+        assert!(matches!(error, Error::Connect { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(&address), "{text}");
+        assert!(text.contains("No such file"), "{text}");
+        assert!(text.contains("execgate serve"), "{text}");
+    }
+
+    #[test]
+    fn token_never_shows_in_debug_output() {
+        let builder = Client::builder().token("0123456789");
+        assert!(!format!("{builder:?}").contains("0123456789"));
+    }
+}

@@ -1,0 +1,441 @@
+//! Takes a story's steps, through execgate-client.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::os::unix::fs::PermissionsExt;
+
+use execgate_client::proto::{self, output_budget::Select};
+use execgate_client::{
+    Client, Command, Error, Event, ExecStream, OnDisconnect, OutputBudget, Session, SignalKind,
+};
+use tokio_stream::StreamExt;
+
+use super::seen::{Before, Seen, Shown, name, plain, topic};
+use super::story::{
+    ANY, Budget, Expect, ExpectedError, ExpectedEvent, Given, Input, Settings, Step, Story, Text,
+    With, at,
+};
+use crate::support::Server;
+
+/// Tells a story from its beginning to its end.
+pub(crate) async fn tell(server: &Server, story: Story) {
+    let folder = tempfile::tempdir().unwrap();
+    // Sessions may run as another user.
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let dir = folder.path().to_str().unwrap().to_owned();
+    let client = Client::builder()
+        .address(server.address.clone())
+        .token(server.token())
+        .connect()
+        .await
+        .unwrap();
+    let session = open(&client, &story.session, &dir).await;
+    let mut teller = Teller {
+        cwd: at(&dir, story.session.cwd.as_deref().unwrap_or("@dir@")),
+        terminal: story.session.terminal.is_some(),
+        generation: 1,
+        session,
+        dir,
+        kept: HashMap::new(),
+        closed: false,
+    };
+    for (i, step) in story.step.into_iter().enumerate() {
+        println!("step {}", i + 1);
+        teller.take(step).await;
+    }
+    if !teller.closed {
+        teller.session.close().await.unwrap();
+    }
+}
+
+async fn open(client: &Client, settings: &Settings, dir: &str) -> Session {
+    let mut builder = client
+        .session()
+        .cwd(at(dir, settings.cwd.as_deref().unwrap_or("@dir@")))
+        .policy(proto::SessionPolicy {
+            allow_programs: settings.allow.clone(),
+            deny_programs: settings.deny.clone(),
+            ..Default::default()
+        });
+    if let Some(shell) = &settings.shell {
+        builder = builder.shell(shell);
+    }
+    for (name, value) in &settings.env {
+        builder = builder.env(name, at(dir, value));
+    }
+    if let Some((rows, columns)) = settings.terminal {
+        builder = builder.terminal(rows, columns);
+    }
+    if let Some(timeout) = settings.timeout {
+        builder = builder.default_timeout(timeout.0);
+    }
+    if let Some(action) = &settings.on_shell_exit {
+        let name = format!("ON_SHELL_EXIT_{action}");
+        builder = builder.on_shell_exit(proto::OnShellExit::from_str_name(&name).unwrap());
+    }
+    if let Some(budget) = &settings.budget {
+        builder = builder.output_budget(to_budget(budget));
+    }
+    builder.await.unwrap()
+}
+
+/// A session, and what is known of it.
+struct Teller {
+    session: Session,
+    dir: String,
+    terminal: bool,
+    cwd: String,
+    generation: u64,
+    kept: HashMap<String, Kept>,
+    closed: bool,
+}
+
+/// A stream that was begun, and what it said so far.
+struct Kept {
+    stream: ExecStream,
+    given: Given,
+    cwd: String,
+    events: Vec<Event>,
+}
+
+impl Teller {
+    async fn take(&mut self, step: Step) {
+        let verbs = [
+            step.run.is_some(),
+            step.exec.is_some(),
+            step.start.is_some(),
+            step.attach.is_some(),
+            step.read.is_some(),
+            step.finish.is_some(),
+            step.drop.is_some(),
+            step.write.is_some(),
+            step.signal.is_some(),
+            step.evaluate.is_some(),
+            step.put.is_some(),
+            step.get.is_some(),
+            step.close.is_some(),
+        ];
+        let count = verbs.iter().filter(|&&said| said).count();
+        assert_eq!(count, 1, "a step has one verb: {step:?}");
+        let expect = &step.expect;
+        if let Some(given) = &step.run {
+            let command = self.command(given, &step.with);
+            let result = self.session.run(command).await;
+            if let Some(result) = self.answered(result, expect) {
+                let seen = Seen::of_result(&result, self.terminal);
+                self.compare(&seen, expect, Some(given));
+            }
+        } else if let Some(given) = &step.exec {
+            let command = self.command(given, &step.with);
+            let stream = self.session.exec(command).await;
+            if let Some(stream) = self.answered(stream, expect) {
+                self.follow(stream, expect, Some(given)).await;
+            }
+        } else if let Some(id) = &step.attach {
+            let stream = self.session.attach(id).await;
+            if let Some(stream) = self.answered(stream, expect) {
+                self.follow(stream, expect, None).await;
+            }
+        } else if let Some(given) = &step.start {
+            self.start(given, &step.with, expect).await;
+        } else if let Some(id) = &step.read {
+            let until = step.until.as_ref().expect("`read` has an `until`");
+            self.read(id, until).await;
+        } else if let Some(id) = &step.finish {
+            self.finish(id, expect).await;
+        } else if let Some(id) = &step.drop {
+            drop(self.kept.remove(id).unwrap());
+        } else if step.close.is_some() {
+            let closed = self.session.close().await;
+            self.closed = true;
+            if let Some(closed) = self.answered(closed, expect) {
+                assert_eq!(closed.ended_process_count, expect.ended.unwrap_or(1));
+            }
+        } else {
+            self.take_more(step).await;
+        }
+    }
+
+    /// The verbs that talk to a running command, ask, or move files.
+    async fn take_more(&mut self, step: Step) {
+        let expect = &step.expect;
+        if let Some(id) = &step.write {
+            let stdin = self.kept[id].stream.stdin();
+            let data = step.data.bytes(&self.dir);
+            let written = async {
+                if !data.is_empty() {
+                    stdin.write(data).await?;
+                }
+                if step.eof {
+                    stdin.close().await
+                } else {
+                    Ok(())
+                }
+            };
+            self.answered(written.await, expect);
+        } else if let Some(id) = &step.signal {
+            let name = step.name.as_ref().expect("`signal` has a `name`");
+            let signal = SignalKind::from_str_name(&format!("SIGNAL_KIND_{name}")).unwrap();
+            let sent = self.session.signal(id, signal).await;
+            self.answered(sent, expect);
+        } else if let Some(given) = &step.evaluate {
+            let command = self.command(given, &step.with);
+            let verdict = self.session.evaluate(command).await;
+            if let Some(verdict) = self.answered(verdict, expect) {
+                compare_verdict(&verdict, expect, &self.dir);
+            }
+        } else {
+            panic!("a step that is not taken: {step:?}");
+        }
+    }
+
+    async fn start(&mut self, given: &Given, with: &With, expect: &Expect) {
+        let id = with.id.clone().expect("`start` names its execution");
+        let command = self.command(given, with);
+        let stream = self.session.exec(command).await;
+        let Some(mut stream) = self.answered(stream, expect) else {
+            return;
+        };
+        assert_eq!(stream.execution_id(), id);
+        let events = vec![stream.next().await.unwrap().unwrap()];
+        let kept = Kept {
+            stream,
+            given: given.clone(),
+            cwd: self.cwd.clone(),
+            events,
+        };
+        self.kept.insert(id, kept);
+    }
+
+    async fn read(&mut self, id: &str, until: &Text) {
+        let until = until.bytes(&self.dir);
+        let kept = self.kept.get_mut(id).unwrap();
+        loop {
+            let seen: Vec<u8> = kept.events.iter().filter_map(text).flatten().collect();
+            if seen.ends_with(&until) {
+                return;
+            }
+            let event = kept.stream.next().await.unwrap().unwrap();
+            let ended = matches!(event, Event::Finished(_));
+            assert!(!ended, "ended before {:?}", String::from_utf8_lossy(&until));
+            kept.events.push(event);
+        }
+    }
+
+    async fn finish(&mut self, id: &str, expect: &Expect) {
+        let mut kept = self.kept.remove(id).unwrap();
+        while let Some(event) = kept.stream.next().await {
+            kept.events.push(event.unwrap());
+        }
+        let cwd = std::mem::replace(&mut self.cwd, kept.cwd);
+        self.compare_events(&kept.events, expect, Some(&kept.given));
+        // What ran meanwhile may have changed it.
+        if expect.cwd.is_none() {
+            self.cwd = cwd;
+        }
+    }
+
+    /// Reads a stream to its end: as events if the story says in which order, else as
+    /// one result.
+    async fn follow(&mut self, mut stream: ExecStream, expect: &Expect, given: Option<&Given>) {
+        if expect.events.is_none() {
+            let result = stream.result().await.unwrap();
+            let seen = Seen::of_result(&result, self.terminal);
+            return self.compare(&seen, expect, given);
+        }
+        let mut events = Vec::new();
+        while let Some(event) = stream.next().await {
+            events.push(event.unwrap());
+        }
+        self.compare_events(&events, expect, given);
+    }
+
+    fn compare_events(&mut self, events: &[Event], expect: &Expect, given: Option<&Given>) {
+        if let Some(expected) = &expect.events {
+            assert_eq!(joined(events), self.expected_events(expected));
+        }
+        if let Some(Event::Started(started)) = events.first() {
+            assert_eq!(
+                (&started.cwd, started.generation),
+                (&self.cwd, self.generation)
+            );
+        }
+        let seen = Seen::of_events(events, self.terminal);
+        self.compare(&seen, expect, given);
+    }
+
+    fn compare(&mut self, seen: &Seen, expect: &Expect, given: Option<&Given>) {
+        let before = Before {
+            dir: &self.dir,
+            terminal: self.terminal,
+            cwd: &self.cwd,
+            generation: self.generation,
+        };
+        assert_eq!(seen, &seen.expected(expect, &before, given));
+        self.cwd.clone_from(&seen.cwd);
+        self.generation = seen.generation;
+    }
+
+    /// The answer; `None` if it is the expected error.
+    fn answered<T: Debug>(&self, answer: Result<T, Error>, expect: &Expect) -> Option<T> {
+        let Some(expected) = &expect.error else {
+            return Some(answer.unwrap());
+        };
+        let error = answer.unwrap_err();
+        let refusal = error.refusal().unwrap_or_else(|| panic!("{error:?}"));
+        let seen = ExpectedError {
+            code: code_name(refusal.code),
+            reason: refusal.reason_name.clone(),
+            metadata: refusal.metadata.clone(),
+            fields: refusal.violations.iter().map(|v| v.field.clone()).collect(),
+            retry: refusal.retry_after.is_some(),
+        };
+        let mut expected = expected.clone();
+        for (key, value) in &mut expected.metadata {
+            let seen = seen.metadata.get(key).map_or("", String::as_str);
+            *value = any_or(value, seen, &self.dir);
+        }
+        assert_eq!(seen, expected, "{error}");
+        None
+    }
+
+    fn expected_events(&self, events: &[ExpectedEvent]) -> Vec<(String, Shown)> {
+        let bytes = |name: &str, text: &Text| (name.to_owned(), Shown(text.bytes(&self.dir)));
+        let event = |event: &ExpectedEvent| match event {
+            ExpectedEvent::Stdout(text) => bytes("stdout", text),
+            ExpectedEvent::Stderr(text) => bytes("stderr", text),
+            ExpectedEvent::Terminal(text) => bytes("terminal", text),
+            ExpectedEvent::Notice(topic) => (format!("notice {topic}"), Shown::default()),
+        };
+        events.iter().map(event).collect()
+    }
+
+    fn command(&self, given: &Given, with: &With) -> Command {
+        let mut command = match given {
+            Given::Script(script) => Command::script(at(&self.dir, script)),
+            Given::Argv(words) => Command::argv(words.iter().map(|word| at(&self.dir, word))),
+        };
+        if let Some(id) = &with.id {
+            command = command.execution_id(id);
+        }
+        if let Some(timeout) = with.timeout {
+            command = command.timeout(timeout.0);
+        }
+        for (name, value) in &with.env {
+            command = command.env(name, at(&self.dir, value));
+        }
+        if let Some(cwd) = &with.cwd {
+            command = command.cwd(at(&self.dir, cwd));
+        }
+        command = match &with.stdin {
+            Some(Input::Open(open)) if open.open => command.open_stdin(),
+            Some(Input::Bytes(text)) => command.stdin(text.bytes(&self.dir)),
+            Some(Input::Open(_)) | None => command,
+        };
+        if with.queue {
+            command = command.queue_if_busy();
+        }
+        if let Some(generation) = with.generation {
+            command = command.expected_generation(generation);
+        }
+        command = match with.on_disconnect.as_deref() {
+            Some("CANCEL") => command.on_disconnect(OnDisconnect::Cancel),
+            Some("DETACH") | None => command,
+            Some(other) => panic!("on_disconnect = {other:?}"),
+        };
+        if let Some(budget) = &with.budget {
+            command = command.output_budget(to_budget(budget));
+        }
+        command
+    }
+}
+
+/// What happened between start and end, neighbours of the same channel joined.
+fn joined(events: &[Event]) -> Vec<(String, Shown)> {
+    let mut joined: Vec<(String, Shown)> = Vec::new();
+    for event in events {
+        match event {
+            Event::Output(output) => match joined.last_mut() {
+                Some((channel, bytes)) if channel == name(output.channel) => {
+                    bytes.0.extend_from_slice(&output.data);
+                }
+                _ => joined.push((name(output.channel).to_owned(), Shown(output.data.to_vec()))),
+            },
+            Event::Notice(notice) => {
+                joined.push((format!("notice {}", topic(notice)), Shown::default()));
+            }
+            _ => {}
+        }
+    }
+    joined
+}
+
+/// The bytes of standard output, or of the terminal.
+fn text(event: &Event) -> Option<Vec<u8>> {
+    event
+        .stdout()
+        .or(event.terminal())
+        .map(|bytes| bytes.to_vec())
+}
+
+fn any_or(expected: &str, seen: &str, dir: &str) -> String {
+    if expected == ANY && !seen.is_empty() {
+        return seen.to_owned();
+    }
+    at(dir, expected)
+}
+
+fn compare_verdict(verdict: &proto::PolicyVerdict, expect: &Expect, dir: &str) {
+    let decision = plain(verdict.decision().as_str_name(), "DECISION_");
+    assert_eq!(decision, expect.decision.as_deref().unwrap_or("ALLOW"));
+    if decision == "ALLOW" {
+        return;
+    }
+    let pairs = [
+        (&verdict.rule_id, &expect.rule),
+        (&verdict.layer, &expect.layer),
+        (&verdict.reason, &expect.reason),
+        (&verdict.suggestion, &expect.suggestion),
+        (&verdict.excerpt, &expect.excerpt),
+    ];
+    let seen = pairs.map(|(seen, _)| seen.clone());
+    let expected = pairs.map(|(seen, expected)| any_or(expected, seen, dir));
+    assert_eq!(seen, expected);
+}
+
+/// The name of a status code as gRPC spells it.
+fn code_name(code: execgate_client::Code) -> String {
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
+}
+
+fn to_budget(budget: &Budget) -> OutputBudget {
+    let select = match (budget.head, budget.tail) {
+        (Some(head), Some(tail)) => Some(Select::HeadTail(proto::HeadTailLines { head, tail })),
+        (Some(lines), None) => Some(Select::Head(proto::HeadLines { lines })),
+        (None, Some(lines)) => Some(Select::Tail(proto::TailLines { lines })),
+        (None, None) => None,
+    };
+    let mode = if budget.invert {
+        proto::GrepMode::NotMatching
+    } else {
+        proto::GrepMode::Matching
+    };
+    let grep = budget.grep.clone().map(|pattern| proto::Grep {
+        pattern,
+        before: budget.before,
+        after: budget.after,
+        mode: mode.into(),
+    });
+    OutputBudget {
+        max_bytes: budget.max_bytes,
+        select,
+        grep,
+    }
+}
