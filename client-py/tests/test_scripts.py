@@ -8,6 +8,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -229,20 +230,21 @@ def test_full_disk_leaves_everything_as_it_was(shell: list[str], tmp_path: Path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="needs setpriv")
-def test_directory_without_permission_is_told(shell: list[str], tmp_path: Path) -> None:
+def test_directory_without_permission_is_told(shell: list[str]) -> None:
     words = shell
     if os.geteuid() == 0:
         words = ["setpriv", "--reuid=65534", "--clear-groups", *shell]
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        folder.chmod(0o755)
-    (tmp_path / "secret").write_bytes(b"x")
-    (tmp_path / "secret").chmod(0)
-    tmp_path.chmod(0o555)
-    assert put(words, tmp_path, "new").returncode == 67
-    assert put(words, tmp_path, "a/b").returncode == 66
-    assert get(words, tmp_path, "secret").returncode == 67
-    tmp_path.chmod(0o755)
-    assert everything(tmp_path) == {"secret": "0"}
+    # Not pytest's folder: another user may not enter that.
+    with tempfile.TemporaryDirectory(prefix="execgate-") as name:
+        folder = Path(name)
+        (folder / "secret").write_bytes(b"x")
+        (folder / "secret").chmod(0)
+        folder.chmod(0o555)
+        assert put(words, folder, "new").returncode == 67
+        assert put(words, folder, "a/b").returncode == 66
+        assert get(words, folder, "secret").returncode == 67
+        assert everything(folder) == {"secret": "0"}
+        folder.chmod(0o700)
 
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGTERM"])
