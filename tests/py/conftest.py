@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from blocking import blocking_client
 from running_server import Server
 
 from execgate import Client, Session
@@ -33,10 +36,26 @@ def own_server() -> Iterator[Server]:
     yield from started_server()
 
 
+#: Makes a client of an address with a token; without them it finds its own.
+Connect = Callable[..., Client]
+
+
+@pytest.fixture(params=["sync", "asyncio"])
+def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
+    """Makes clients of either kind, all of them with the sync one's names."""
+    if request.param == "sync":
+        yield Client
+        return
+    loop = asyncio.new_event_loop()
+    yield partial(blocking_client, loop)
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
 @pytest.fixture
-def client(server: Server) -> Iterator[Client]:
+def client(connect: Connect, server: Server) -> Iterator[Client]:
     """A client of the module's server."""
-    with server.client() as client:
+    with connect(server.address, server.token) as client:
         yield client
 
 

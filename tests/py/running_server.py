@@ -25,17 +25,19 @@ LISTENING = re.compile(r"listening tcp (\S+)")
 class Server:
     """The `execgate` binary, started."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, config: str = "") -> None:
         self.data_dir = folder / "data"
         self.data_dir.mkdir(mode=0o700)
         self.socket = folder / "execgate.sock"
         self._log = (folder / "log").open("w+b")
+        settings = folder / "execgate.toml"
+        settings.write_text(config)
         self.process = subprocess.Popen(
             [
                 find_binary(),
                 "serve",
                 *("--listen", "127.0.0.1:0", "--listen", f"unix:{self.socket}"),
-                *("--data-dir", str(self.data_dir)),
+                *("--data-dir", str(self.data_dir), "--config", str(settings)),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from conftest import Connect
 from running_server import Server
 
 from execgate import (
@@ -53,31 +54,40 @@ def test_busy_session_names_what_runs(session: Session) -> None:
         assert caught.value.execution_id == stream.execution_id
 
 
-def test_wrong_token_is_told(server: Server) -> None:
-    with server.client(token="0" * 64) as client, pytest.raises(Unauthenticated) as caught:
+def test_wrong_token_is_told(connect: Connect, server: Server) -> None:
+    with (
+        connect(server.address, token="0" * 64) as client,
+        pytest.raises(Unauthenticated) as caught,
+    ):
         client.session()
     assert caught.value.reason == "UNAUTHENTICATED"
 
 
-def test_no_token_is_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_token_is_told(
+    connect: Connect, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("EXECGATE_TOKEN", "EXECGATE_DATA_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", "/nonexistent")
-    with Client(server.address) as client, pytest.raises(Unauthenticated):
+    with connect(server.address) as client, pytest.raises(Unauthenticated):
         client.session()
 
 
-def test_token_and_address_are_found(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_and_address_are_found(
+    connect: Connect, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("EXECGATE_TOKEN", raising=False)
     monkeypatch.setenv("EXECGATE_ADDR", server.address)
     monkeypatch.setenv("EXECGATE_DATA_DIR", str(server.data_dir))
-    with Client() as client, client.session() as session:
+    with connect() as client, client.session() as session:
         assert session.run("echo found").stdout == "found\n"
 
 
-def test_unix_socket_needs_no_token(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unix_socket_needs_no_token(
+    connect: Connect, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("EXECGATE_TOKEN", raising=False)
-    with Client(f"unix:{server.socket}") as client, client.session() as session:
+    with connect(f"unix:{server.socket}") as client, client.session() as session:
         assert session.run("echo hi").stdout == "hi\n"
         assert session.exec("echo stream").result().stdout == "stream\n"
 
@@ -115,8 +125,8 @@ def test_closed_session_is_told(client: Client) -> None:
     assert caught.value.suggestion
 
 
-def test_server_killed_mid_stream_is_one_clear_error(own_server: Server) -> None:
-    with own_server.client() as client:
+def test_server_killed_mid_stream_is_one_clear_error(connect: Connect, own_server: Server) -> None:
+    with connect(own_server.address, own_server.token) as client:
         session = client.session()
         stream = session.exec("echo begun; sleep 60")
         assert b"begun" in next(event.stdout for event in stream if event.stdout)
@@ -135,9 +145,11 @@ def test_server_killed_mid_stream_is_one_clear_error(own_server: Server) -> None
             client.wait_ready(timeout=0.2)
 
 
-def test_server_gone_leaves_one_error_from_nested_blocks(own_server: Server) -> None:
+def test_server_gone_leaves_one_error_from_nested_blocks(
+    connect: Connect, own_server: Server
+) -> None:
     def story() -> None:
-        with own_server.client() as client, client.session() as session:
+        with connect(own_server.address, own_server.token) as client, client.session() as session:
             own_server.kill()
             session.run("true")
 
