@@ -150,15 +150,16 @@ def test_mode_is_the_given_one_or_the_old_one_or_the_new_one(
     shell: list[str], tmp_path: Path
 ) -> None:
     cases = [
-        ("new", {}, 0o640),
-        ("new", {"mode": "755"}, 0o755),
-        ("new", {}, 0o755),
-        ("new", {"if_new": "600"}, 0o755),
-        ("other", {"if_new": "604"}, 0o604),
-        ("other", {"mode": "1"}, 0o001),
+        # path, MODE, MODE_IF_NEW, what it has then
+        ("new", "", "", 0o640),
+        ("new", "755", "", 0o755),
+        ("new", "", "", 0o755),
+        ("new", "", "600", 0o755),
+        ("other", "", "604", 0o604),
+        ("other", "1", "", 0o001),
     ]
-    for path, modes, expected in cases:
-        written = put(shell, tmp_path, path, b"x", **modes)
+    for path, mode, if_new, expected in cases:
+        written = put(shell, tmp_path, path, b"x", mode=mode, if_new=if_new)
         assert written.stdout.split()[2] == b"%o" % expected
         assert stat.S_IMODE((tmp_path / path).stat().st_mode) == expected
 
