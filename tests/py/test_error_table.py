@@ -93,7 +93,7 @@ def gate(server: Server) -> Iterator[Gate]:
 
 def bad_page(gate: Gate) -> object:
     request = session_pb2.ListSessionsRequest()
-    request.page_token = "of another listing"
+    request.page_token = "of another listing"  # noqa: S105 - no password
     return gate.call(gate.sessions.ListSessions, request)
 
 
