@@ -15,6 +15,8 @@ use thiserror::Error as ThisError;
 use tonic::{Code, ConnectError, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use crate::files::error::FileError;
+
 /// Prefix that reasons have in the proto and not on the wire.
 const REASON_PREFIX: &str = "ERROR_REASON_";
 
@@ -81,6 +83,17 @@ pub enum Error {
     /// The server refused the call; nothing was started by it.
     #[error(transparent)]
     Refused(Box<Refusal>),
+    /// A file could not be put or gotten; nothing was changed, on either side.
+    #[error(transparent)]
+    File(Box<FileError>),
+    /// A file of this machine, or a reader or writer, failed.
+    #[error("use {}: {source}", path.display())]
+    LocalFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// Events of a stream were read before its result was asked for.
     #[error(
         "collect the result: a part of the stream was read before; ask for the result instead \

@@ -17,6 +17,7 @@ mod connect;
 mod error;
 mod event;
 mod executions;
+mod files;
 mod outcome;
 mod pages;
 mod result;
@@ -36,6 +37,10 @@ pub use execgate_proto::v1::{
     BudgetReport, Cause, ErrorReason, ObservedBy, OutputBudget, SignalKind,
 };
 pub use executions::{OutputPiece, ReadOutput};
+pub use files::error::{FileError, FileErrorReason};
+pub use files::get::Get;
+pub use files::put::Put;
+pub use files::{FileRead, FileWritten, Source};
 pub use outcome::{ChannelTotals, Finished, Outcome};
 pub use result::RunResult;
 pub use session::{Closed, Session};

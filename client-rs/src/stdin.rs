@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use execgate_proto::v1;
 use execgate_proto::v1::ErrorReason;
 use tokio::sync::Mutex;
@@ -66,10 +66,10 @@ impl Stdin {
 
     /// Writes one piece at its offset, again and again while there is no room: that
     /// ends when the command does, which its time limit sees to.
-    async fn send(&self, data: Bytes, eof: bool) -> Result<(), Error> {
+    async fn send(&self, mut data: Bytes, eof: bool) -> Result<(), Error> {
         let client = &self.session.client;
         let mut offset = self.offset.lock().await;
-        let at = offset.take();
+        let mut at = offset.take();
         loop {
             let request = v1::WriteStdinRequest {
                 session_id: self.session.id().to_owned(),
@@ -81,8 +81,16 @@ impl Stdin {
             let call = client.call("ExecService/WriteStdin");
             match answer(call, client.executions.clone().write_stdin(request)).await {
                 Ok(response) => {
-                    *offset = Some(response.next_offset);
-                    return Ok(());
+                    let next = response.next_offset;
+                    let taken = at.map_or(data.len() as u64, |at| next.saturating_sub(at));
+                    let taken = usize::try_from(taken).unwrap_or(usize::MAX);
+                    if taken >= data.len() {
+                        *offset = Some(next);
+                        return Ok(());
+                    }
+                    // Only a part had room.
+                    data.advance(taken);
+                    at = Some(next);
                 }
                 Err(error) if error.reason() == Some(ErrorReason::StdinFull) => {
                     let wait = error.refusal().and_then(|refusal| refusal.retry_after);

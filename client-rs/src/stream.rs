@@ -65,7 +65,7 @@ impl ExecStream {
     ///
     /// # Errors
     /// As [`Stdin::write`].
-    pub async fn write_stdin(&self, data: impl Into<Bytes>) -> Result<(), Error> {
+    pub async fn write_stdin(&mut self, data: impl Into<Bytes>) -> Result<(), Error> {
         self.stdin.write(data).await
     }
 
@@ -73,7 +73,7 @@ impl ExecStream {
     ///
     /// # Errors
     /// As [`Stdin::write`].
-    pub async fn close_stdin(&self) -> Result<(), Error> {
+    pub async fn close_stdin(&mut self) -> Result<(), Error> {
         self.stdin.close().await
     }
 
@@ -178,7 +178,7 @@ where
 
 /// What was seen of an execution so far.
 #[derive(Default)]
-struct Collected {
+pub(crate) struct Collected {
     started: Option<Started>,
     stdout: BytesMut,
     stderr: BytesMut,
@@ -189,7 +189,7 @@ struct Collected {
 
 impl Collected {
     /// Takes one event in; returns the last.
-    fn take(&mut self, event: Event) -> Option<Finished> {
+    pub(crate) fn take(&mut self, event: Event) -> Option<Finished> {
         match event {
             Event::Started(started) => self.started = Some(started),
             Event::Output(output) => self.keep(&output),
@@ -213,7 +213,7 @@ impl Collected {
         self.truncated |= fits.len() < output.data.len();
     }
 
-    fn into_result(self, finished: Finished) -> Result<RunResult, Error> {
+    pub(crate) fn into_result(self, finished: Finished) -> Result<RunResult, Error> {
         let started = self.started.ok_or(Error::ResultConsumed)?;
         Ok(RunResult {
             execution_id: started.execution_id,
