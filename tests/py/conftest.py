@@ -36,6 +36,9 @@ def own_server() -> Iterator[Server]:
     yield from started_server()
 
 
+# Its comparisons are to be explained as those of a test.
+pytest.register_assert_rewrite("story")
+
 #: Makes a client of an address with a token; without them it finds its own.
 Connect = Callable[..., Client]
 
