@@ -10,16 +10,15 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
+from raw_stubs import Gate
 from running_server import LIMIT_SECONDS, REPOSITORY, Server
 
 from execgate.v1 import (
     exec_pb2,
-    exec_pb2_grpc,
     execution_pb2,
     fence_pb2,
     policy_pb2,
     session_pb2,
-    session_pb2_grpc,
     types_pb2,
 )
 
@@ -57,31 +56,6 @@ def read_table() -> dict[str, Row]:
                 frozenset(re.findall(r"[A-Z][a-z]+[A-Z]\w+", details)),
             )
     return rows
-
-
-class Gate:
-    """The server's stubs, with a session of its own."""
-
-    def __init__(self, server: Server) -> None:
-        self.channel = grpc.insecure_channel(server.address)
-        self.metadata = (("authorization", f"Bearer {server.token}"),)
-        self.sessions = session_pb2_grpc.SessionServiceStub(self.channel)
-        self.exec = exec_pb2_grpc.ExecServiceStub(self.channel)
-        self.session_id = self.create().session.session_id
-
-    def create(self, **fields: Any) -> Any:
-        """Creates a session."""
-        return self.call(self.sessions.CreateSession, session_pb2.CreateSessionRequest(**fields))
-
-    def run(self, script: str, **fields: Any) -> Any:
-        """Runs a script."""
-        spec = execution_pb2.ExecutionSpec(script=script)
-        fields.setdefault("session_id", self.session_id)
-        return self.call(self.exec.Run, exec_pb2.RunRequest(spec=spec, **fields))
-
-    def call(self, method: Any, request: Any) -> Any:
-        """One call, with the token."""
-        return method(request, metadata=self.metadata, timeout=LIMIT_SECONDS)
 
 
 @pytest.fixture(scope="module")

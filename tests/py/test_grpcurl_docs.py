@@ -14,6 +14,8 @@ PAGE = REPOSITORY / "docs" / "grpcurl.md"
 EXAMPLE = re.compile(r"```sh\n(.*?)```\n(?:```text\n(.*?)```)?", re.DOTALL)
 #: Stands between the outputs of two places.
 SEPARATOR = "-- next --"
+#: `hello from /tmp` as grpcurl shows bytes.
+HELLO = "aGVsbG8gZnJvbSAvdG1wCg=="
 
 
 def test_grpcurl_shows_what_the_page_shows(server: Server) -> None:
@@ -27,6 +29,14 @@ def test_grpcurl_shows_what_the_page_shows(server: Server) -> None:
         assert missing is None, f"{commands}\nlacks: {missing}\n{output}"
 
 
+def test_first_session_of_the_readme_runs(server: Server) -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    commands, _ = EXAMPLE.findall(readme.partition("**grpcurl**")[2])[0]
+    output = run_as_here(commands, server)
+    shown = ['"sessionId": "first"', HELLO, "CAUSE_TIMEOUT", "SESSION_STATE_CLOSED"]
+    assert first_line_missing(shown, output) is None, output
+
+
 def run_as_here(script: str, server: Server) -> str:
     """Runs the page's commands against this server instead of the usual one."""
     state = "~/.local/state/execgate"
@@ -35,7 +45,6 @@ def run_as_here(script: str, server: Server) -> str:
         (state, str(server.data_dir)),
         ("127.0.0.1:7443", server.address),
     ):
-        assert usual in script
         script = script.replace(usual, here)
     done = subprocess.run(
         ["bash", "-u", "-c", script],  # noqa: S607 - any bash
