@@ -6,6 +6,7 @@ pub mod config;
 pub mod data_dir;
 pub mod grpc;
 pub mod health;
+pub mod init;
 pub mod logging;
 pub mod serve;
 pub mod token;

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use execgate_engine::launcher;
-use execgate_server::cli::{Cli, Task};
-use execgate_server::health;
+use execgate_server::cli::{Cli, Command, Task};
 use execgate_server::serve::serve;
+use execgate_server::{health, init};
 
 /// Exit code for a configuration that is no good, as clap has for arguments.
 const EXIT_USAGE: u8 = 2;
@@ -24,7 +24,11 @@ fn main() -> ExitCode {
             _ => ExitCode::FAILURE,
         };
     }
-    match Cli::parse().prepare() {
+    let cli = Cli::parse();
+    if matches!(cli.command, Command::Serve(_)) && init::is_wanted() {
+        return init::run();
+    }
+    match cli.prepare() {
         Ok(Task::Done) => ExitCode::SUCCESS,
         Ok(Task::Serve(config)) => code(serve(*config)),
         Ok(Task::Health { config, timeout }) => code(health::check(&config.listen, timeout)),

@@ -18,6 +18,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{geteuid, getpid};
 use tokio::net::UnixStream;
 
+use crate::init;
+
 /// `SO_PEERPIDFD` of Linux 6.5 and later: a hold on the process that connected.
 const SO_PEERPIDFD: libc::c_int = 77;
 /// Ancestors that are looked at; a deeper tree is refused.
@@ -107,13 +109,16 @@ fn descent(pid: i32) -> Descent {
         return Descent::Elsewhere;
     }
     let server = getpid().as_raw_nonzero().get();
+    // Orphans of sessions go to the init. Where that is ours, who descends from it is one.
+    let init = init::own_init();
     let mut earlier = None;
     for _ in 0..MAX_LOOKS {
         let Some(chain) = ancestors(pid) else {
             return Descent::Unknown;
         };
         // The server itself is no descendant of itself, but nothing in it calls itself.
-        if chain.iter().any(|(pid, _)| *pid == server) {
+        let ours = |pid: i32| pid == server || Some(pid) == init;
+        if chain.iter().any(|(pid, _)| ours(*pid)) {
             return Descent::FromServer;
         }
         // Read twice the same: no process ended and left its number to another meanwhile.
