@@ -9,12 +9,12 @@
 ARG BUILDER_IMAGE=rust:1-slim-trixie
 ARG RUNTIME_IMAGE=debian:trixie-slim
 
-FROM ${BUILDER_IMAGE} AS builder
+# The dependencies, compiled in layers that change with the manifests only. Cargo wants a
+# source file for each member of the workspace, and an empty one will do.
+FROM ${BUILDER_IMAGE} AS dependencies
 # A profile of Cargo: `release`, or `dev` for a build that is there sooner.
 ARG PROFILE=release
 WORKDIR /src
-# The dependencies, compiled in a layer that changes with the manifests only. Cargo wants a
-# source file for each member of the workspace, and an empty one will do.
 COPY Cargo.toml Cargo.lock ./
 COPY proto/Cargo.toml proto/
 COPY server/Cargo.toml server/
@@ -28,6 +28,9 @@ RUN for member in proto server server/core server/engine client-rs tests; do \
     && echo 'fn main() {}' | tee proto/build.rs >server/src/main.rs \
     && cargo build --locked --profile "$PROFILE" --package execgate-server --bin execgate \
     && rm -r proto server
+
+FROM dependencies AS builder
+ARG PROFILE=release
 COPY . .
 # Cargo goes by the time of a change, and these may be older than what stood in for them.
 RUN find proto server -type f -exec touch {} + \
@@ -44,7 +47,8 @@ RUN if ! { command -v bash && command -v git && command -v ps; } >/dev/null; the
     && groupadd --system --gid 10001 execgate \
     && useradd --system --uid 10001 --gid 10001 --create-home --home-dir /home/execgate \
         --shell /usr/sbin/nologin execgate \
-    && install --directory --owner=execgate --group=execgate --mode=0700 /var/lib/execgate
+    && install --directory --mode=0711 /var/lib/execgate \
+    && install --directory --owner=execgate --group=execgate --mode=0700 /var/lib/execgate/data
 COPY --from=builder /src/execgate /usr/local/bin/execgate
 COPY LICENSE /usr/share/doc/execgate/LICENSE
 
@@ -54,10 +58,10 @@ LABEL org.opencontainers.image.title="execgate" \
     org.opencontainers.image.licenses="Apache-2.0"
 
 USER 10001:10001
-ENV HOME=/home/execgate EXECGATE_DATA_DIR=/var/lib/execgate
+ENV HOME=/home/execgate EXECGATE_DATA_DIR=/var/lib/execgate/data
 WORKDIR /home/execgate
 # Token, keys, audit log, and the socket that clients come to.
-VOLUME /var/lib/execgate
+VOLUME /var/lib/execgate/data
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["/usr/local/bin/execgate", "health"]
 # The server ends its sessions and drains.
 STOPSIGNAL SIGTERM
