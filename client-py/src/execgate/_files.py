@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from ._connection import Connection
 from ._stdin import StdinWriting, ended
-from ._time import Seconds
 from .errors import ExecgateError
-from .files.get import Get
+from .files.get import Get, GetOptions
 from .files.put import Put, PutOptions
 from .files.source import OpenSource, Source
 from .files.target import OpenTarget, Target
@@ -47,15 +46,13 @@ def get_file(
     session_id: str,
     path: str,
     target: Target,
-    *,
-    redacted_ok: bool,
-    timeout: Seconds | None,
+    options: GetOptions,
 ) -> FileRead:
     """Gets a file out of a session."""
     opened = OpenTarget(target)
     try:
-        plan = Get(path, opened.file, redacted_ok=redacted_ok)
-        call = plan.start(session_id, timeout)
+        plan = Get(path, opened.file, options)
+        call = plan.start(session_id)
         with ExecStream(connection, session_id, call, MAX_WORDS_BYTES) as stream:
             for event in stream:
                 if plan.take(event):

@@ -17,6 +17,7 @@ from ._time import Seconds
 from .budget import Budget
 from .enums import Channel
 from .errors import ExecgateError, NotFound, SessionEnded
+from .files.get import MAX_HELD_BYTES, GetOptions
 from .files.put import PutOptions
 from .files.source import Source
 from .files.target import Target
@@ -250,9 +251,7 @@ class Session:
             FileIncomplete: Not all of it arrived.
             FileError: It could not be read.
         """
-        return get_file(
-            self._connection, self.id, path, target, redacted_ok=redacted_ok, timeout=timeout
-        )
+        return get_file(self._connection, self.id, path, target, GetOptions(redacted_ok, timeout))
 
     def write_file(
         self,
@@ -268,15 +267,26 @@ class Session:
         return self.put(data, path, mode=mode, parents=parents, timeout=timeout)
 
     def read_file(
-        self, path: str, *, redacted_ok: bool = False, timeout: Seconds | None = None
+        self,
+        path: str,
+        *,
+        redacted_ok: bool = False,
+        timeout: Seconds | None = None,
+        max_bytes: int = MAX_HELD_BYTES,
     ) -> bytes:
-        """All of a file, in memory; otherwise as `get`."""
+        """All of a file, in memory, up to `max_bytes`; otherwise as `get`."""
         into = io.BytesIO()
-        self.get(path, into, redacted_ok=redacted_ok, timeout=timeout)
+        options = GetOptions(redacted_ok, timeout, max_bytes)
+        get_file(self._connection, self.id, path, into, options)
         return into.getvalue()
 
     def read_text(
-        self, path: str, *, redacted_ok: bool = False, timeout: Seconds | None = None
+        self,
+        path: str,
+        *,
+        redacted_ok: bool = False,
+        timeout: Seconds | None = None,
+        max_bytes: int = MAX_HELD_BYTES,
     ) -> str:
         r"""All of a file as text; bytes that are not UTF-8 become U+FFFD.
 
@@ -285,7 +295,9 @@ class Session:
         >>> s.read_text("/tmp/execgate-docs/naïve")
         'naïve\n'
         """
-        return decode(self.read_file(path, redacted_ok=redacted_ok, timeout=timeout))
+        return decode(
+            self.read_file(path, redacted_ok=redacted_ok, timeout=timeout, max_bytes=max_bytes)
+        )
 
     def resize(self, rows: int, columns: int) -> tuple[int, int]:
         """Changes the size of its terminal, and returns the one it has then."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from .._stdin import StdinWriting, ended
-from .._time import Seconds
 from ..errors import ExecgateError
-from ..files.get import Get
+from ..files.get import Get, GetOptions
 from ..files.put import Put, PutOptions
 from ..files.source import OpenSource, Source
 from ..files.target import OpenTarget, Target
@@ -52,15 +51,13 @@ async def get_file(
     session_id: str,
     path: str,
     target: Target,
-    *,
-    redacted_ok: bool,
-    timeout: Seconds | None,
+    options: GetOptions,
 ) -> FileRead:
     """Gets a file out of a session."""
     opened = await asyncio.to_thread(OpenTarget, target)
     try:
-        plan = Get(path, opened.file, redacted_ok=redacted_ok)
-        call = plan.start(session_id, timeout)
+        plan = Get(path, opened.file, options)
+        call = plan.start(session_id)
         stream = await AsyncExecStream.open(connection, session_id, call, MAX_WORDS_BYTES)
         async with stream:
             async for event in stream:

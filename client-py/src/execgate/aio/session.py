@@ -15,6 +15,7 @@ from .._time import Seconds
 from ..budget import Budget
 from ..enums import Channel
 from ..errors import ExecgateError, NotFound, SessionEnded
+from ..files.get import MAX_HELD_BYTES, GetOptions
 from ..files.put import PutOptions
 from ..files.source import Source
 from ..files.target import Target
@@ -151,7 +152,7 @@ class AsyncSession:
     ) -> FileRead:
         """Gets a file out of the session, byte for byte."""
         return await get_file(
-            self._connection, self.id, path, target, redacted_ok=redacted_ok, timeout=timeout
+            self._connection, self.id, path, target, GetOptions(redacted_ok, timeout)
         )
 
     async def write_file(
@@ -168,18 +169,33 @@ class AsyncSession:
         return await self.put(data, path, mode=mode, parents=parents, timeout=timeout)
 
     async def read_file(
-        self, path: str, *, redacted_ok: bool = False, timeout: Seconds | None = None
+        self,
+        path: str,
+        *,
+        redacted_ok: bool = False,
+        timeout: Seconds | None = None,
+        max_bytes: int = MAX_HELD_BYTES,
     ) -> bytes:
-        """All of a file, in memory; otherwise as `get`."""
+        """All of a file, in memory, up to `max_bytes`; otherwise as `get`."""
         into = io.BytesIO()
-        await self.get(path, into, redacted_ok=redacted_ok, timeout=timeout)
+        options = GetOptions(redacted_ok, timeout, max_bytes)
+        await get_file(self._connection, self.id, path, into, options)
         return into.getvalue()
 
     async def read_text(
-        self, path: str, *, redacted_ok: bool = False, timeout: Seconds | None = None
+        self,
+        path: str,
+        *,
+        redacted_ok: bool = False,
+        timeout: Seconds | None = None,
+        max_bytes: int = MAX_HELD_BYTES,
     ) -> str:
         """All of a file as text; bytes that are not UTF-8 become U+FFFD."""
-        return decode(await self.read_file(path, redacted_ok=redacted_ok, timeout=timeout))
+        return decode(
+            await self.read_file(
+                path, redacted_ok=redacted_ok, timeout=timeout, max_bytes=max_bytes
+            )
+        )
 
     async def resize(self, rows: int, columns: int) -> tuple[int, int]:
         """Changes the size of its terminal, and returns the one it has then."""
