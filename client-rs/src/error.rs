@@ -60,8 +60,8 @@ pub enum Error {
     },
     /// The connection broke. What ran may still run.
     #[error(
-        "hear the server at {address} out: the connection broke: {message}; a command that \
-         ran may still run: Session::attach finds it by its id"
+        "follow the call to {address}: the connection broke: {message}; a command that ran \
+         may still run: Session::attach finds it by its id"
     )]
     Disconnected {
         /// The address.

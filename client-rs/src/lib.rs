@@ -48,3 +48,9 @@ pub use session_builder::SessionBuilder;
 pub use stdin::Stdin;
 pub use stream::{ExecStream, MAX_COLLECTED_BYTES};
 pub use tonic::Code;
+
+/// The guide's code is compiled with the examples of the documentation. It is not in
+/// the package.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/rust.md")]
+mod guide {}

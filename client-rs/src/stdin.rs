@@ -40,33 +40,37 @@ impl Stdin {
         }
     }
 
-    /// Writes all of it, in pieces; while the command reads nothing, it waits.
+    /// Writes all of it, in pieces; while the command reads nothing, it waits. Returns
+    /// how many bytes were written in all, also before.
     ///
     /// Dropping the future leaves unsaid how much was written; the next write goes on
     /// behind it. After an error a repeated write is not doubled.
     ///
     /// # Errors
     /// When the command has ended or its input is not open, or the connection broke.
-    pub async fn write(&self, data: impl Into<Bytes>) -> Result<(), Error> {
+    pub async fn write(&self, data: impl Into<Bytes>) -> Result<u64, Error> {
         let mut data = data.into();
-        while !data.is_empty() {
+        loop {
             let piece = data.split_to(data.len().min(PIECE_BYTES));
-            self.send(piece, false).await?;
+            let written = self.send(piece, false).await?;
+            if data.is_empty() {
+                return Ok(written);
+            }
         }
-        Ok(())
     }
 
-    /// Ends it: the command reads its end. In a terminal it sends Ctrl-D.
+    /// Ends it: the command reads its end. In a terminal it sends Ctrl-D. Returns how
+    /// many bytes were written in all.
     ///
     /// # Errors
     /// As [`Stdin::write`].
-    pub async fn close(&self) -> Result<(), Error> {
+    pub async fn close(&self) -> Result<u64, Error> {
         self.send(Bytes::new(), true).await
     }
 
     /// Writes one piece at its offset, again and again while there is no room: that
     /// ends when the command does, which its time limit sees to.
-    async fn send(&self, mut data: Bytes, eof: bool) -> Result<(), Error> {
+    async fn send(&self, mut data: Bytes, eof: bool) -> Result<u64, Error> {
         let client = &self.session.client;
         let mut offset = self.offset.lock().await;
         let mut at = offset.take();
@@ -86,7 +90,7 @@ impl Stdin {
                     let taken = usize::try_from(taken).unwrap_or(usize::MAX);
                     if taken >= data.len() {
                         *offset = Some(next);
-                        return Ok(());
+                        return Ok(next);
                     }
                     // Only a part had room.
                     data.advance(taken);

@@ -65,7 +65,7 @@ impl ExecStream {
     ///
     /// # Errors
     /// As [`Stdin::write`].
-    pub async fn write_stdin(&mut self, data: impl Into<Bytes>) -> Result<(), Error> {
+    pub async fn write_stdin(&mut self, data: impl Into<Bytes>) -> Result<u64, Error> {
         self.stdin.write(data).await
     }
 
@@ -73,7 +73,7 @@ impl ExecStream {
     ///
     /// # Errors
     /// As [`Stdin::write`].
-    pub async fn close_stdin(&mut self) -> Result<(), Error> {
+    pub async fn close_stdin(&mut self) -> Result<u64, Error> {
         self.stdin.close().await
     }
 

@@ -160,11 +160,11 @@ async fn write(source: &mut OpenSource, path: &str, stdin: &Stdin) -> Result<(),
         match stdin.write(piece).await {
             Err(error) if reads_no_more(&error) => return Ok(()),
             written => written?,
-        }
+        };
     }
     match stdin.close().await {
-        Err(error) if reads_no_more(&error) => Ok(()),
-        closed => closed,
+        Err(error) if !reads_no_more(&error) => Err(error),
+        _ => Ok(()),
     }
 }
 

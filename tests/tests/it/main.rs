@@ -10,6 +10,7 @@
 
 mod api;
 mod audit;
+mod client;
 mod commands;
 mod gate;
 mod refusals;

@@ -120,6 +120,13 @@ impl Server {
         assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
     }
 
+    /// Ends it at once, as a crash would.
+    pub(crate) fn kill(&self) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        // SAFETY: as in `terminate`.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
+    }
+
     /// Waits for its end.
     pub(crate) async fn wait(mut self) -> ExitStatus {
         let wait = tokio::task::spawn_blocking(move || self.child.wait().unwrap());
