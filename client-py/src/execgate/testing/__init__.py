@@ -5,8 +5,8 @@ clients: sync, asyncio, in other processes, in other languages; and so are the e
 
 >>> from execgate.testing import FakeServer
 >>> with FakeServer() as server:
-...     server.on("git status --short", stdout=" M main.py\n")
-...     server.on(re.compile("pytest.*"), stdout="1 failed\n", exit_code=1)
+...     _ = server.on("git status --short", stdout=" M main.py\n")
+...     _ = server.on(re.compile("pytest.*"), stdout="1 failed\n", exit_code=1)
 ...     with server.client() as c, c.session() as s:
 ...         print(s.run("git status --short").stdout, end="")
 ...         print(s.run("pytest -x").exit_code)
