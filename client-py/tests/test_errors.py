@@ -113,9 +113,16 @@ def test_broken_connection_is_told_from_a_refusal() -> None:
     broken = from_status(unavailable, "Socket closed", None, address="x:1", execution_id="exe_7")
     assert isinstance(broken, errors.Disconnected)
     assert broken.execution_id == "exe_7"
-    refused = from_status(unavailable, "failed to connect to all addresses", (), address="x:1")
-    assert isinstance(refused, errors.ConnectFailed)
-    for error in (broken, refused):
+    assert "Session.attach" in broken.suggestion
+    never = [
+        "failed to connect to all addresses; last error: UNKNOWN: Connection refused",
+        "errors resolving x:1: Domain name not found",
+        "DNS resolution failed for x:1",
+    ]
+    refused = [from_status(unavailable, text, (), address="x:1") for text in never]
+    assert {type(error) for error in refused} == {errors.ConnectFailed}
+    assert all("EXECGATE_ADDR" in error.suggestion for error in refused)
+    for error in (broken, *refused):
         assert "x:1" in str(error)
 
 
@@ -123,6 +130,7 @@ def test_old_server_is_named_as_such() -> None:
     error = from_status(grpc.StatusCode.UNIMPLEMENTED, "", None, address="x:1")
     assert type(error) is errors.Unimplemented
     assert "too old" in str(error)
+    assert "update the server" in error.suggestion
 
 
 def test_exceptions_survive_pickling() -> None:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import grpc
 import pytest
 from conftest import Connect
 from running_server import Server
@@ -9,6 +16,7 @@ from running_server import Server
 from execgate import (
     AlreadyExists,
     Client,
+    ClientClosed,
     ConnectFailed,
     Disconnected,
     InvalidArgument,
@@ -19,6 +27,7 @@ from execgate import (
     SessionEnded,
     Unauthenticated,
     Unavailable,
+    Unimplemented,
 )
 
 
@@ -143,6 +152,64 @@ def test_server_killed_mid_stream_is_one_clear_error(connect: Connect, own_serve
             session.run("true")
         with pytest.raises(ConnectFailed, match=own_server.address):
             client.wait_ready(timeout=0.2)
+
+
+@pytest.fixture(params=["nobody", "hangs up", "speaks HTTP/1"])
+def stranger(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of something that is no execgate server."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        if request.param == "nobody":
+            yield address
+            return
+        listener.listen()
+        answer = b"HTTP/1.1 400 Bad Request\r\n\r\n" if request.param != "hangs up" else b""
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    caller, _ = listener.accept()
+                    caller.sendall(answer)
+                    caller.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield address
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_wrong_address_is_one_clear_error(connect: Connect, stranger: str) -> None:
+    with connect(stranger, "token") as client:
+        for call in (client.session, client.capabilities, lambda: list(client.sessions())):
+            with pytest.raises(ConnectFailed, match=stranger) as caught:
+                call()
+            assert caught.value.suggestion in str(caught.value)
+            assert "EXECGATE_ADDR" in caught.value.suggestion
+
+
+def test_server_without_the_api_is_told(connect: Connect) -> None:
+    """A gRPC server, but one that has never heard of execgate."""
+    other = grpc.server(ThreadPoolExecutor(max_workers=1))
+    port = other.add_insecure_port("127.0.0.1:0")
+    other.start()
+    with connect(f"127.0.0.1:{port}", "token") as client:
+        for call in (client.session, client.capabilities, lambda: list(client.audit_records())):
+            with pytest.raises(Unimplemented, match="too old") as caught:
+                call()
+            assert caught.value.suggestion
+    other.stop(grace=None).wait()
+
+
+def test_closed_client_is_told(connect: Connect, server: Server) -> None:
+    client = connect(server.address, server.token)
+    session = client.session()
+    client.close()
+    calls = (client.session, session.info, lambda: session.run("true"), session.close)
+    for call in (*calls, lambda: session.exec("true"), lambda: list(client.sessions())):
+        with pytest.raises(ClientClosed):
+            call()
 
 
 def test_server_gone_leaves_one_error_from_nested_blocks(

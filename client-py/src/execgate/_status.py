@@ -22,6 +22,22 @@ ERROR_DOMAIN = "execgate.dev"
 #: Metadata key of a `google.rpc.Status`.
 _DETAILS_KEY = "grpc-status-details-bin"
 
+#: What gRPC says of a connection that never was; it has no other sign for that.
+_NEVER_CONNECTED = (
+    "failed to connect",
+    "errors resolving",
+    "resolution failed",
+    "Name resolution",
+)
+
+# What to do about errors that are made on this side.
+_START = "start the server with `execgate serve`, or set EXECGATE_ADDR to where it listens"
+_UPDATE = "update the server; Client.capabilities() says what it is"
+_FOLLOW = (
+    "connect again and follow the execution with Session.attach, or repeat the call with the "
+    "same execution_id, which runs nothing twice"
+)
+
 _Metadata = Iterable[tuple[str, Union[str, bytes]]]
 
 _BY_CODE: dict[grpc.StatusCode, type[errors.ExecgateError]] = {
@@ -71,6 +87,7 @@ def from_status(
     message = text or f"the server answered {code.name} without a word"
     if code is grpc.StatusCode.UNIMPLEMENTED and not details.found:
         message = f"the server at {address} does not know this call; it may be too old ({message})"
+        details.metadata = {"suggestion": _UPDATE}
     return kind(
         message,
         code=code.name,
@@ -86,12 +103,9 @@ def _broken_connection(
 ) -> errors.Unavailable | None:
     """A status that gRPC made on this side, because the connection failed."""
     # gRPC has no sign for "made here" but its words.
-    if code is grpc.StatusCode.UNAVAILABLE and (
-        "failed to connect" in text or "resolution failed" in text or "Name resolution" in text
-    ):
-        return errors.ConnectFailed(
-            f"no execgate server answers at {address} ({text})", code=code.name
-        )
+    if code is grpc.StatusCode.UNAVAILABLE and any(words in text for words in _NEVER_CONNECTED):
+        why = text.rpartition("last error: ")[2]
+        return _connect_failed(f"no execgate server answers at {address}: {why}", code.name)
     cut = code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED)
     if code is grpc.StatusCode.UNAVAILABLE or (cut and ("RST_STREAM" in text or "GOAWAY" in text)):
         return disconnected(address, execution_id, text, code.name)
@@ -102,15 +116,20 @@ def disconnected(address: str, execution_id: str, text: str, code: str = "") -> 
     """The one error for a connection that broke while something was going on."""
     what = f" while execution {execution_id} was followed" if execution_id else ""
     return errors.Disconnected(
-        f"the connection to {address} broke{what}; what ran may still run ({text})",
+        f"the connection to {address} broke{what}; what ran may still run: {text}",
         code=code,
         execution_id=execution_id,
+        metadata={"suggestion": _FOLLOW} if execution_id else None,
     )
 
 
 def never_ready(address: str, timeout: float) -> errors.ConnectFailed:
     """The error for a server that does not answer in time."""
-    return errors.ConnectFailed(f"no execgate server answers at {address} within {timeout:g} s")
+    return _connect_failed(f"no execgate server answers at {address} within {timeout:g} s", "")
+
+
+def _connect_failed(message: str, code: str) -> errors.ConnectFailed:
+    return errors.ConnectFailed(message, code=code, metadata={"suggestion": _START})
 
 
 class _Details:

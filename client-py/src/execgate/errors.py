@@ -267,8 +267,15 @@ class Disconnected(Unavailable):
     execution_id: str
     """The execution that was followed. Empty: unknown, or none."""
 
-    def __init__(self, message: str, *, code: str = "", execution_id: str = "") -> None:
-        super().__init__(message, code=code)
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        execution_id: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, code=code, metadata=metadata)
         self.execution_id = execution_id
 
 
