@@ -37,7 +37,10 @@ async fn wrong_address_says_where_nobody_answers() {
     drop(free);
     let error = Client::connect(&*address).await.unwrap_err();
     assert!(matches!(error, Error::Connect { .. }), "{error:?}");
-    text_of(&error, &[&address, "refused", "execgate serve", "EXECGATE_ADDR"]);
+    text_of(
+        &error,
+        &[&address, "refused", "execgate serve", "EXECGATE_ADDR"],
+    );
     let error = Client::connect("gate.example").await.unwrap_err();
     assert!(matches!(error, Error::InvalidAddress { .. }), "{error:?}");
 }
@@ -118,10 +121,7 @@ async fn something_that_speaks_no_grpc_is_an_error_and_no_hang() {
 async fn dropping_a_future_leaves_the_command_or_cancels_it() {
     let server = Server::start();
     let session = session(&server).await;
-    for (action, expected) in [
-        (OnDisconnect::Detach, "done\n"),
-        (OnDisconnect::Cancel, ""),
-    ] {
+    for (action, expected) in [(OnDisconnect::Detach, "done\n"), (OnDisconnect::Cancel, "")] {
         let id = format!("{action:?}").to_lowercase();
         let command = Command::script("sleep 1; echo done").execution_id(&id);
         let run = session.run(command.on_disconnect(action));
@@ -164,7 +164,9 @@ async fn a_session_is_found_again_and_listed() {
         ..Default::default()
     };
     let listed: Vec<_> = client.sessions(request).collect().await;
-    let ids = listed.into_iter().map(|session| session.unwrap().session_id);
+    let ids = listed
+        .into_iter()
+        .map(|session| session.unwrap().session_id);
     assert_eq!(ids.collect::<Vec<_>>(), ["c", "b", "a"]);
     let found = connect(&server).await.find_session("a").await.unwrap();
     assert_eq!(found.describe().await.unwrap().labels["team"], "x");
@@ -195,7 +197,11 @@ async fn executions_and_the_audit_of_them_are_listed() {
         }),
         ..Default::default()
     };
-    let records: Vec<_> = connect(&server).await.audit_records(request).collect().await;
+    let records: Vec<_> = connect(&server)
+        .await
+        .audit_records(request)
+        .collect()
+        .await;
     assert!(records.len() >= 4, "{records:?}");
     let sequences: Vec<_> = records.into_iter().map(|r| r.unwrap().sequence).collect();
     assert!(sequences.is_sorted(), "{sequences:?}");
@@ -229,7 +235,10 @@ async fn an_execution_is_followed_from_an_offset_on() {
     let offsets = [(Channel::Stdout, 3)];
     let rest = session.attach_from("e", offsets).await.unwrap();
     let rest = rest.result().await.unwrap();
-    assert_eq!((rest.stdout_text(), rest.stderr_text()), ("45\n".into(), "e\n".into()));
+    assert_eq!(
+        (rest.stdout_text(), rest.stderr_text()),
+        ("45\n".into(), "e\n".into())
+    );
     let exited = Outcome::Exited {
         code: 7,
         possible_signal: None,

@@ -11,6 +11,7 @@
 mod api;
 mod audit;
 mod client;
+mod client_examples;
 mod commands;
 mod gate;
 mod refusals;

@@ -35,12 +35,13 @@ macro_rules! stories {
 }
 
 stories! {
-    binary, budget, busy, cancel, denial, restart, state, streaming, timeout, unicode,
+    binary, budget, busy, cancel, denial, redaction, restart, state, streaming, terminal,
+    timeout, unicode,
 }
 
 async fn tell(name: &str) {
     let text = fs::read_to_string(folder().join(format!("{name}.toml"))).unwrap();
-    let story: story::Story = toml::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let story: story::Story = story::read(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
     let server = Server::start();
     let telling = teller::tell(&server, story);
     tokio::time::timeout(LIMIT, telling)
@@ -57,6 +58,9 @@ fn what_no_story_may_say_is_an_error() {
     let refused = [
         "about = ''\nsurprise = 1\nstep = []",
         "about = ''\nstep = [{ run = 'true', expects = {} }]",
+        "about = ''\nstep = [{ run = 'true', exec = 'true' }]",
+        "about = ''\nstep = [{ run = 'true', until = 'x' }]",
+        "about = ''\nstep = [{ run = 'true', expect = { next_offset = 1 } }]",
         "about = ''\nstep = [{ run = 'true', with = { timeot = '1s' } }]",
         "about = ''\nstep = [{ run = 'true', with = { timeout = '1 parsec' } }]",
         "about = ''\nstep = [{ run = 'true', expect = { stdot = 'x' } }]",
@@ -64,7 +68,7 @@ fn what_no_story_may_say_is_an_error() {
         "about = ''\nstep = [{ run = 'true', expect = { error = { reason = 'X' } } }]",
     ];
     for text in refused {
-        let story = toml::from_str::<story::Story>(text);
+        let story = story::read(text);
         assert!(story.is_err(), "{text}: {story:?}");
     }
 }

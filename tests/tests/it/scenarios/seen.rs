@@ -102,11 +102,8 @@ impl Seen {
 
     /// A stream's events, joined as a caller would.
     pub(crate) fn of_events(events: &[Event], terminal: bool) -> Self {
-        let Some(Event::Finished(finished)) = events.last() else {
-            panic!("the last event is not the end: {events:?}")
-        };
-        let Some(Event::Started(started)) = events.first() else {
-            panic!("the first event is not the start: {events:?}")
+        let [Event::Started(started), between @ .., Event::Finished(finished)] = events else {
+            panic!("a stream goes from a start to an end: {events:?}")
         };
         let mut seen = Self::of_end(finished);
         seen.command.clone_from(&started.command);
@@ -114,7 +111,7 @@ impl Seen {
         for name in channels(terminal) {
             seen.output.insert(name, Shown::default());
         }
-        for event in &events[1..events.len() - 1] {
+        for event in between {
             match event {
                 Event::Output(output) => {
                     let bytes = seen.output.entry(name(output.channel)).or_default();

@@ -6,6 +6,87 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
+/// Keys beside a verb, and keys of what is expected of it.
+const VERBS: [(&str, &[&str], &[&str]); 13] = [
+    ("run", &["with"], RESULT),
+    ("exec", &["with"], RESULT),
+    ("start", &["with"], &[]),
+    ("attach", &[], RESULT),
+    ("read", &["until"], &[]),
+    ("finish", &[], RESULT),
+    ("drop", &[], &[]),
+    ("write", &["data", "eof"], &["next_offset"]),
+    ("signal", &["name"], &[]),
+    (
+        "evaluate",
+        &[],
+        &[
+            "decision",
+            "rule",
+            "layer",
+            "reason",
+            "suggestion",
+            "excerpt",
+        ],
+    ),
+    ("put", &["data", "mode"], &["size"]),
+    ("get", &[], &["data", "mode"]),
+    ("close", &[], &["ended"]),
+];
+
+/// Keys of an expected result.
+const RESULT: &[&str] = &[
+    "stdout",
+    "stderr",
+    "terminal",
+    "exit_code",
+    "possible_signal",
+    "signal",
+    "launch_failure",
+    "lost",
+    "cause",
+    "observed_by",
+    "timed_out",
+    "truncated",
+    "deduplicated",
+    "command",
+    "cwd",
+    "generation",
+    "notices",
+    "totals",
+    "budgets",
+    "events",
+];
+
+/// A story as it is written; what it may not say is an error.
+pub(crate) fn read(text: &str) -> Result<Story, String> {
+    let table: toml::Table = text.parse().map_err(|e| format!("{e}"))?;
+    let steps = table.get("step").and_then(toml::Value::as_array);
+    for step in steps.into_iter().flatten() {
+        let step = step.as_table().ok_or("a step is a table")?;
+        let said: Vec<_> = VERBS
+            .iter()
+            .filter(|(verb, ..)| step.contains_key(*verb))
+            .collect();
+        let [(verb, keys, expected)] = said[..] else {
+            return Err(format!("a step has one verb: {step}"));
+        };
+        let allowed = |key: &str| key == *verb || key == "expect" || keys.contains(&key);
+        if let Some(key) = step.keys().find(|key| !allowed(key)) {
+            return Err(format!("`{verb}` has no {key:?}: {step}"));
+        }
+        let expect = step.get("expect").and_then(toml::Value::as_table);
+        let allowed = |key: &str| key == "error" || expected.contains(&key);
+        if let Some(key) = expect.and_then(|e| e.keys().find(|key| !allowed(key))) {
+            return Err(format!("of `{verb}` no {key:?} is expected: {step}"));
+        }
+        if expect.is_some_and(|e| e.contains_key("error") && e.len() > 1) {
+            return Err(format!("an error has nothing beside it: {step}"));
+        }
+    }
+    toml::from_str(text).map_err(|e| format!("{e}"))
+}
+
 /// Alone in place of a string: any that is not empty.
 pub(crate) const ANY: &str = "@any@";
 

@@ -40,6 +40,7 @@ pub(crate) async fn tell(server: &Server, story: Story) {
         closed: false,
     };
     for (i, step) in story.step.into_iter().enumerate() {
+        // Shown if the story fails.
         println!("step {}", i + 1);
         teller.take(step).await;
     }
@@ -100,23 +101,6 @@ struct Kept {
 
 impl Teller {
     async fn take(&mut self, step: Step) {
-        let verbs = [
-            step.run.is_some(),
-            step.exec.is_some(),
-            step.start.is_some(),
-            step.attach.is_some(),
-            step.read.is_some(),
-            step.finish.is_some(),
-            step.drop.is_some(),
-            step.write.is_some(),
-            step.signal.is_some(),
-            step.evaluate.is_some(),
-            step.put.is_some(),
-            step.get.is_some(),
-            step.close.is_some(),
-        ];
-        let count = verbs.iter().filter(|&&said| said).count();
-        assert_eq!(count, 1, "a step has one verb: {step:?}");
         let expect = &step.expect;
         if let Some(given) = &step.run {
             let command = self.command(given, &step.with);
@@ -160,19 +144,19 @@ impl Teller {
     async fn take_more(&mut self, step: Step) {
         let expect = &step.expect;
         if let Some(id) = &step.write {
-            let stdin = self.kept[id].stream.stdin();
+            let stdin = self.kept.get(id).unwrap().stream.stdin();
             let data = step.data.bytes(&self.dir);
             let written = async {
-                if !data.is_empty() {
-                    stdin.write(data).await?;
-                }
-                if step.eof {
-                    stdin.close().await
-                } else {
-                    Ok(())
+                let offset = stdin.write(data).await?;
+                match step.eof {
+                    true => stdin.close().await,
+                    false => Ok(offset),
                 }
             };
-            self.answered(written.await, expect);
+            if let Some(offset) = self.answered(written.await, expect) {
+                let expected = expect.next_offset.expect("`write` expects a `next_offset`");
+                assert_eq!(offset, expected);
+            }
         } else if let Some(id) = &step.signal {
             let name = step.name.as_ref().expect("`signal` has a `name`");
             let signal = SignalKind::from_str_name(&format!("SIGNAL_KIND_{name}")).unwrap();
@@ -184,9 +168,46 @@ impl Teller {
             if let Some(verdict) = self.answered(verdict, expect) {
                 compare_verdict(&verdict, expect, &self.dir);
             }
+        } else if let Some(path) = &step.put {
+            self.put(path, &step).await;
+        } else if let Some(path) = &step.get {
+            self.get(path, expect).await;
         } else {
             panic!("a step that is not taken: {step:?}");
         }
+    }
+
+    async fn put(&self, path: &str, step: &Step) {
+        let data = step.data.bytes(&self.dir);
+        let local = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(local.path(), &data).unwrap();
+        let mode = step.mode.as_ref().expect("`put` has a `mode`");
+        let mode = u32::from_str_radix(mode, 8).unwrap();
+        std::fs::set_permissions(local.path(), PermissionsExt::from_mode(mode)).unwrap();
+        let written = self.session.put(local.path(), at(&self.dir, path)).await;
+        if let Some(written) = self.answered(written, &step.expect) {
+            let size = step.expect.size.unwrap_or(data.len() as u64);
+            assert_eq!((written.size, written.mode), (size, Some(mode)));
+            assert!(written.verified);
+        }
+    }
+
+    async fn get(&self, path: &str, expect: &Expect) {
+        let folder = tempfile::tempdir().unwrap();
+        let local = folder.path().join("file");
+        let read = self.session.get(at(&self.dir, path)).to_file(&local).await;
+        let Some(read) = self.answered(read, expect) else {
+            assert!(!local.exists(), "a failed get leaves nothing");
+            return;
+        };
+        let mode = expect.mode.as_ref().expect("`get` expects a `mode`");
+        let mode = u32::from_str_radix(mode, 8).unwrap();
+        let data = expect.data.bytes(&self.dir);
+        assert!(read.verified);
+        assert_eq!((read.size, read.mode), (data.len() as u64, Some(mode)));
+        assert_eq!(Shown(std::fs::read(&local).unwrap()), Shown(data));
+        let metadata = std::fs::metadata(&local).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o7777, mode);
     }
 
     async fn start(&mut self, given: &Given, with: &With, expect: &Expect) {
@@ -282,6 +303,11 @@ impl Teller {
             return Some(answer.unwrap());
         };
         let error = answer.unwrap_err();
+        if let Error::File(failed) = &error {
+            let seen = (String::new(), failed.reason.name().to_owned());
+            assert_eq!(seen, (expected.code.clone(), expected.reason.clone()));
+            return None;
+        }
         let refusal = error.refusal().unwrap_or_else(|| panic!("{error:?}"));
         let seen = ExpectedError {
             code: code_name(refusal.code),
