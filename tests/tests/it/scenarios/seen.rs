@@ -102,7 +102,12 @@ impl Seen {
 
     /// A stream's events, joined as a caller would.
     pub(crate) fn of_events(events: &[Event], terminal: bool) -> Self {
-        let [Event::Started(started), between @ .., Event::Finished(finished)] = events else {
+        let [
+            Event::Started(started),
+            between @ ..,
+            Event::Finished(finished),
+        ] = events
+        else {
             panic!("a stream goes from a start to an end: {events:?}")
         };
         let mut seen = Self::of_end(finished);
