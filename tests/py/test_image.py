@@ -22,6 +22,7 @@ from container import (
     missing,
     run,
 )
+from running_server import find_binary
 
 from execgate import Client, Session
 from execgate.v1 import fence_pb2
@@ -30,6 +31,8 @@ from execgate.v1 import fence_pb2
 #: signals takes three, `docker stop` kills after ten.
 STOP_SECONDS = 8.0
 
+#: Where a program that calls the server is put into its container.
+PROBE = "/opt/probe"
 #: Root in the container with no more than it needs to make sessions another user's.
 HARDENED_ROOT = (
     *("--user", "0", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
@@ -68,7 +71,7 @@ def container(image: str) -> Iterator[Container]:
     """A server in a container, for all tests that leave it running."""
     assert image
     with tempfile.TemporaryDirectory(prefix="execgate-") as folder:
-        container = Container(Path(folder, "data"))
+        container = Container(Path(folder, "data"), "--volume", f"{find_probe()}:{PROBE}:ro")
         yield container
         container.remove()
 
@@ -85,6 +88,14 @@ def session(client: Client) -> Iterator[Session]:
     """A session in it."""
     with client.session() as session:
         yield session
+
+
+def find_probe() -> Path:
+    """A client as one program, an example of the Rust client's; `cargo build` makes it."""
+    probe = Path(find_binary()).parent / "examples/first_session"
+    if not probe.exists():
+        pytest.fail(f"there is no {probe}: run `cargo build --workspace --all-targets`")
+    return probe
 
 
 def levels(client: Client) -> dict[str, str]:
@@ -133,6 +144,23 @@ def test_only_what_belongs_to_it_is_in_the_image(image: str) -> None:
         "ls -d /src /usr/local/cargo /usr/local/rust 2>/dev/null; ls /usr/local/bin",
     )
     assert searched == "execgate"
+
+
+def test_sessions_can_write_where_programs_do(session: Session) -> None:
+    written = session.run(
+        "touch ~/a /tmp/b /var/tmp/c && stat -c %a /tmp && rm ~/a /tmp/b /var/tmp/c"
+    )
+    assert (written.stdout, written.stderr) == ("1777\n", "")
+
+
+def test_a_session_cannot_call_its_own_server(session: Session, container: Container) -> None:
+    """The same program may that came in beside the server, with `docker exec`."""
+    address = f"unix:{DATA_DIR}/execgate.sock"
+    inside = session.run(f"{PROBE}; setsid {PROBE}", env={"EXECGATE_ADDR": address})
+    assert inside.stderr.count("CalledFromSession") == 2, inside.stderr
+    first_line = f"{PROBE} 2>/dev/null | head -n 1"
+    beside = container.execute("env", f"EXECGATE_ADDR={address}", "sh", "-c", first_line)
+    assert beside == "hello from /tmp"
 
 
 def test_its_health_check_says_healthy(container: Container) -> None:
