@@ -70,7 +70,7 @@ def build_image() -> None:
         "PROFILE": "dev",
     }
     given = [part for item in arguments.items() for part in ("--build-arg", "=".join(item))]
-    build = ("build", "--network", "none", *given, "--tag")
+    build = ("build", "--force-rm", "--network", "none", *given, "--tag")
     docker(*build, DEPENDENCIES, "--target", "dependencies", ".", limit=BUILD_LIMIT_SECONDS)
     docker(*build, IMAGE, ".", limit=BUILD_LIMIT_SECONDS)
     # Stages of earlier builds, by the label of the bases: hundreds of megabytes each.

@@ -214,6 +214,12 @@ def test_it_can_be_killed_and_started_again(own: Container) -> None:
     assert tokens[0] == tokens[1]
 
 
+def test_it_ends_as_its_server_does(own: Container) -> None:
+    with own.client():
+        own.execute("sh", "-c", "kill -KILL $(pgrep -P 1)")
+    assert docker("wait", own.name) == "137"
+
+
 def test_its_server_can_be_root_and_sessions_are_not(image: str, folder: Path) -> None:
     """With another user for sessions the kernel keeps them from the gate."""
     assert image
