@@ -17,7 +17,6 @@ from execgate import (
     ObservedBy,
     Session,
     Started,
-    Unimplemented,
 )
 from execgate.events import EventKind
 
@@ -102,14 +101,9 @@ def test_non_zero_exit_is_data(session: Session) -> None:
     assert (result.exit_code, result.ok, result.signal) == (42, False, None)
 
 
-def test_what_the_server_cannot_do_yet_is_refused_by_name(session: Session) -> None:
-    with pytest.raises(Unimplemented) as program:
-        session.run(["sh", "-c", "true"])
-    assert "argv" in str(program.value)
-    with pytest.raises(Unimplemented) as stdin:
-        session.run("cat", stdin=b"bytes")
-    assert "inline" in str(stdin.value)
-    assert session.run("echo on").stdout == "on\n"
+def test_a_program_and_its_input(session: Session) -> None:
+    assert session.run(["sh", "-c", "cat; exit 3"], stdin=b"bytes").exit_code == 3
+    assert session.run("cat", stdin=b"bytes").stdout == "bytes"
 
 
 def test_every_byte_comes_through(session: Session) -> None:

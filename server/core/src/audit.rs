@@ -37,6 +37,6 @@ pub use record::{
     AuthFailure, ChannelTotals, CommandKind, Digest, ExecutionAbandoned, ExecutionDenied,
     ExecutionIntent, ExecutionOutcome, Micros, NewRecord, Recovered, SYSTEM_PRINCIPAL,
     ServerStarted, ServerStopped, SessionClosed, SessionCreated, SessionLost, ShellRestarted,
-    SignalSent,
+    SignalSent, StdinWritten,
 };
 pub use unfinished::Unfinished;

@@ -33,6 +33,16 @@
 //! output before it is a background job's, and a shell that ends without having printed
 //! it never ran the command, whatever its exit code.
 //!
+//! A command with a standard input of its own gets it from a named pipe, opened around
+//! both its start marker and its text: `{ sg_NONCE …; \\command eval '…' …; } </the/pipe`.
+//! The start marker says then that the pipe has been opened.
+//!
+//! Between commands a line `vg_NONCE "$?" TOKEN` asks for the exported environment:
+//!
+//! ```text
+//! RS xg:NONCE:TOKEN = what `export -p` prints RS TOKEN RS
+//! ```
+//!
 //! A hostile command can break this (redefine `command`, disable `eval`); then no marker
 //! comes, and the session reports a broken shell. It cannot forge the end of another
 //! command, whose token does not exist yet.
@@ -44,6 +54,9 @@ pub const RECORD_SEPARATOR: u8 = 0x1e;
 
 /// Stands after the token in the marker of a command's start.
 pub const START_SIGN: u8 = b'>';
+
+/// Stands after the token in the marker of an environment.
+pub const ENVIRONMENT_SIGN: u8 = b'=';
 
 /// Longest script, in bytes, that goes to bash as a here-string: up to PIPE_BUF bash makes
 /// a pipe of it, beyond it may need a temporary file, which is not always to be had.
@@ -114,6 +127,9 @@ pub struct Framed<'a> {
     pub cwd: Option<&'a str>,
     /// Where the shell goes back to when `cwd` is given.
     pub cwd_before: Option<&'a str>,
+    /// Path of a named pipe that is the command's standard input; /dev/null, or the
+    /// terminal, where there is none.
+    pub stdin: Option<&'a str>,
 }
 
 /// Writes what goes into one session's shell.
@@ -180,6 +196,9 @@ impl Framing {
              \"$2\" \"$1\" \"${{PWD-}}\" \"$2\" >&8{both}'; case $- in *e*) return 0;; esac; return \"$1\"; }}\n\
              sg_{nonce}() {{ \\command printf '\\036xg:{nonce}:%s>\\036' \"$2\" >&8; \
              case $- in *e*) return 0;; esac; return \"$1\"; }}\n\
+             vg_{nonce}() {{ \\command printf '\\036xg:{nonce}:%s=' \"$2\" >&8; \\command export -p >&8; \
+             \\command printf '\\036%s\\036' \"$2\" >&8; \
+             case $- in *e*) return 0;; esac; return \"$1\"; }}\n\
              case \"${{BASH_VERSION-}}\" in 5.[1-9]*|[6-9].*) eg_{nonce} {STATUS_CAN_SOURCE} {ready};; \
              *) eg_{nonce} 0 {ready};; esac; :\n",
             ready = ready.0,
@@ -195,12 +214,17 @@ impl Framing {
     #[must_use]
     pub fn command(&self, framed: &Framed<'_>, token: &Token) -> Vec<u8> {
         let mut line = String::with_capacity(framed.script.len() + 200);
-        // The write goes to a String: it cannot fail.
-        let _ = write!(line, "sg_{} \"$?\" {};", self.nonce.0, token.0);
+        if framed.stdin.is_none() {
+            self.push_start(token, &mut line);
+        }
         if let Some(cwd) = framed.cwd {
             line.push_str("if \\command cd -- ");
             quote(cwd, &mut line);
             line.push_str(" 2>/dev/null; then ");
+        }
+        if framed.stdin.is_some() {
+            line.push_str("{ ");
+            self.push_start(token, &mut line);
         }
         for (name, value) in framed.env {
             line.push_str(name);
@@ -208,7 +232,11 @@ impl Framing {
             quote(value, &mut line);
             line.push(' ');
         }
-        self.push_text(framed.script, &mut line);
+        self.push_text(framed, &mut line);
+        if let Some(stdin) = framed.stdin {
+            line.push_str("; } <");
+            quote(stdin, &mut line);
+        }
         line.push('\n');
         line.push_str(&self.trailer(token));
         if framed.cwd.is_some() {
@@ -226,20 +254,35 @@ impl Framing {
         line.into_bytes()
     }
 
+    fn push_start(&self, token: &Token, line: &mut String) {
+        // The write goes to a String: it cannot fail.
+        let _ = write!(line, "sg_{} \"$?\" {};", self.nonce.0, token.0);
+    }
+
     /// The text, in the words of the shell, and where its streams go.
-    fn push_text(&self, script: &str, line: &mut String) {
+    fn push_text(&self, framed: &Framed<'_>, line: &mut String) {
+        let script = framed.script;
+        // A sourced text is read from fd 0, or from fd 6 where 0 is the command's.
         let sourced = self.sourcing && script.len() <= MAX_SOURCED_BYTES;
-        line.push_str(if sourced {
-            "\\command . /dev/stdin <<<"
-        } else {
-            "\\command eval "
+        line.push_str(match (sourced, framed.stdin) {
+            (true, None) => "\\command . /dev/stdin <<<",
+            (true, Some(_)) => "\\command . /dev/fd/6 6<<<",
+            (false, _) => "\\command eval ",
         });
         quote(script, line);
-        line.push_str(match (self.streams, sourced) {
-            (Streams::Separate, true) => " >&8 2>&9 8>&- 9>&-",
-            (Streams::Separate, false) => " </dev/null >&8 2>&9 8>&- 9>&-",
-            (Streams::Terminal, _) => " </dev/tty >&8 2>&8 8>&- 9>&-",
+        line.push_str(match (self.streams, sourced, framed.stdin) {
+            (Streams::Separate, true, _) | (Streams::Separate, false, Some(_)) => {
+                " >&8 2>&9 8>&- 9>&-"
+            }
+            (Streams::Separate, false, None) => " </dev/null >&8 2>&9 8>&- 9>&-",
+            (Streams::Terminal, _, _) => " </dev/tty >&8 2>&8 8>&- 9>&-",
         });
+    }
+
+    /// Asks an idle shell for its exported environment.
+    #[must_use]
+    pub fn environment(&self, token: &Token) -> Vec<u8> {
+        format!("vg_{} \"$?\" {}\n", self.nonce.0, token.0).into_bytes()
     }
 
     /// The trailer, to be sent again after an interrupt: dash and busybox drop what they
@@ -265,6 +308,26 @@ fn go_back(before: &str, line: &mut String) {
     line.push_str("; \\command cd -- ");
     quote(before, line);
     line.push_str(" 2>/dev/null");
+}
+
+/// Words as one line that a shell reads as these words.
+#[must_use]
+pub fn join(words: &[String]) -> String {
+    let plain = |word: &str| {
+        let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
+        !word.is_empty() && word.bytes().all(harmless)
+    };
+    let mut line = String::new();
+    for word in words {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        match plain(word) {
+            true => line.push_str(word),
+            false => quote(word, &mut line),
+        }
+    }
+    line
 }
 
 /// Appends `text` as one single-quoted shell word.
@@ -298,6 +361,7 @@ mod tests {
             env: &[],
             cwd: None,
             cwd_before: None,
+            stdin: None,
         };
         assert_eq!(
             String::from_utf8(framing.command(&framed, &token)).unwrap(),
@@ -316,11 +380,30 @@ mod tests {
             env: &env,
             cwd: None,
             cwd_before: None,
+            stdin: None,
         };
         let text = String::from_utf8(framing.command(&framed, &token)).unwrap();
         assert!(
             text.contains(";A='it'\\''s' \\command eval 'env' <"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn a_stdin_is_opened_before_the_start_marker() {
+        let (framing, token) = framing();
+        let framed = Framed {
+            script: "cat",
+            env: &[],
+            cwd: None,
+            cwd_before: None,
+            stdin: Some("/run/in"),
+        };
+        assert_eq!(
+            String::from_utf8(framing.command(&framed, &token)).unwrap(),
+            "{ sg_aaaaaaaaaaaaa \"$?\" aaaaaaaaaaaaaaaaaaaaaaaaaa;\
+             \\command eval 'cat' >&8 2>&9 8>&- 9>&-; } <'/run/in'\n\
+             eg_aaaaaaaaaaaaa \"$?\" aaaaaaaaaaaaaaaaaaaaaaaaaa\n"
         );
     }
 
@@ -332,6 +415,7 @@ mod tests {
             env: &[],
             cwd: Some("/"),
             cwd_before: None,
+            stdin: None,
         };
         let mut sent = framing.init(&token);
         sent.extend(framing.command(&framed, &token));

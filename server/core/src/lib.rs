@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod budget;
+pub mod environment;
 pub mod framing;
 pub mod ids;
 pub mod outcome;

@@ -47,6 +47,9 @@ pub enum PipelineEvent {
     },
     /// The command has ended, and all its output is out.
     Ended(CommandEnd),
+    /// What the shell exports, as it prints it: see [`crate::environment`]. Not redacted,
+    /// for no eyes.
+    Environment(Bytes),
 }
 
 /// How the shell says a command ended.
@@ -94,6 +97,27 @@ impl Pipeline {
         }
     }
 
+    /// A pipeline for a program without a shell: every byte is its output, from the first
+    /// to the last.
+    #[must_use]
+    pub fn direct(rules: RedactionRules) -> Self {
+        let lanes = [Channel::Stdout, Channel::Stderr]
+            .map(|channel| Lane::new(channel, Phase::Running, None, &rules));
+        Self {
+            lanes: lanes.into(),
+            rules,
+            background: Tally::default(),
+            end: None,
+        }
+    }
+
+    /// An idle shell was asked for its environment, with this token.
+    pub fn await_environment(&mut self, token: &Token) {
+        if let Some(lane) = self.lanes.first_mut() {
+            lane.await_marker(token);
+        }
+    }
+
     /// A command was sent whose markers carry `token`: its bytes come next.
     pub fn begin(&mut self, token: &Token, events: &mut Vec<PipelineEvent>) {
         self.end = None;
@@ -114,8 +138,10 @@ impl Pipeline {
     /// Takes the next bytes of one stream.
     pub fn push(&mut self, stream: Stream, input: Bytes, events: &mut Vec<PipelineEvent>) {
         let mut pieces = Vec::new();
-        if let Some(lane) = lane_of(&mut self.lanes, stream) {
-            lane.scanner.push(input, &mut pieces);
+        match lane_of(&mut self.lanes, stream).map(|lane| &mut lane.scanner) {
+            Some(Some(scanner)) => scanner.push(input, &mut pieces),
+            Some(None) => pieces.push(Piece::Data(input)),
+            None => {}
         }
         for piece in pieces {
             self.take(stream, piece, events);
@@ -129,6 +155,7 @@ impl Pipeline {
         match piece {
             Piece::Data(data) => lane.output(data, &mut self.background, events),
             Piece::Start => lane.begin(&self.rules, &mut self.background, events),
+            Piece::Environment(text) => events.push(PipelineEvent::Environment(text)),
             Piece::End(marker) => {
                 lane.end(&mut self.background, events);
                 if let Marker::Status { status, cwd } = marker {
@@ -160,7 +187,9 @@ impl Pipeline {
     pub fn abandon(&mut self, events: &mut Vec<PipelineEvent>) {
         for lane in &mut self.lanes {
             let mut pieces = Vec::new();
-            lane.scanner.finish(&mut pieces);
+            if let Some(scanner) = &mut lane.scanner {
+                scanner.finish(&mut pieces);
+            }
             for piece in pieces {
                 if let Piece::Data(data) = piece {
                     lane.output(data, &mut self.background, events);
@@ -207,7 +236,8 @@ enum Phase {
 struct Lane {
     channel: Channel,
     phase: Phase,
-    scanner: Scanner,
+    /// Nothing where there are no markers.
+    scanner: Option<Scanner>,
     redactor: Redactor,
     command: Tally,
     background_rules: RedactionRules,
@@ -223,9 +253,18 @@ impl Lane {
     ) -> Self {
         let mut scanner = Scanner::new(marker_start);
         scanner.await_token(ready.clone());
+        Self::new(channel, Phase::Starting, Some(scanner), rules)
+    }
+
+    fn new(
+        channel: Channel,
+        phase: Phase,
+        scanner: Option<Scanner>,
+        rules: &RedactionRules,
+    ) -> Self {
         Self {
             channel,
-            phase: Phase::Starting,
+            phase,
             scanner,
             redactor: Redactor::new(rules),
             command: Tally::default(),
@@ -234,10 +273,16 @@ impl Lane {
         }
     }
 
+    fn await_marker(&mut self, token: &Token) {
+        if let Some(scanner) = &mut self.scanner {
+            scanner.await_token(token.clone());
+        }
+    }
+
     fn await_token(&mut self, token: &Token) {
         self.phase = Phase::Awaiting;
         self.command = Tally::default();
-        self.scanner.await_token(token.clone());
+        self.await_marker(token);
     }
 
     /// What was held back so far is background output; the command's bytes come next.

@@ -21,7 +21,7 @@ use crate::random;
 use crate::session::{
     Actor, Context, Recorder, Session, SessionParts, SessionSettings, Shell, ShellSpec,
 };
-use crate::transport::local::LocalTransport;
+use crate::transport::local::{Inputs, LocalTransport};
 use crate::transport::{EndedProcess, Transport, TransportError};
 
 /// How long a shutdown waits for sessions to close.
@@ -53,6 +53,8 @@ pub struct Engine {
     pub(crate) audit: Arc<dyn AuditStore>,
     directory: Arc<SessionDirectory>,
     isolation: Isolation,
+    /// Where local sessions find the input of their commands.
+    inputs: Arc<Inputs>,
     draining: AtomicBool,
 }
 
@@ -67,7 +69,16 @@ impl Engine {
         audit: Arc<dyn AuditStore>,
         probe_file: PathBuf,
     ) -> Result<Self, Error> {
-        let transport = LocalTransport::start(&settings.local.launcher, settings.local.setup())?;
+        let inputs = Inputs::create().map_err(|source| TransportError::Io {
+            action: "make a directory for the input of commands",
+            source,
+        })?;
+        let inputs = Arc::new(inputs);
+        let transport = LocalTransport::start(
+            &settings.local.launcher,
+            settings.local.setup(),
+            Arc::clone(&inputs),
+        )?;
         let probe = transport.probe(probe_file).await?;
         let isolation = Isolation::from_probe(probe, &settings.local);
         let directory = Arc::new(SessionDirectory::new(settings.max_sessions));
@@ -76,6 +87,7 @@ impl Engine {
             audit,
             directory,
             isolation,
+            inputs,
             draining: AtomicBool::new(false),
         })
     }
@@ -108,8 +120,11 @@ impl Engine {
         let place = self.directory.reserve(principal, &id)?;
         let recorder = Recorder::new(Arc::clone(&self.audit), principal.clone(), id.clone());
         let local = &self.settings.local;
-        let transport: Arc<dyn Transport> =
-            Arc::new(LocalTransport::start(&local.launcher, local.setup())?);
+        let transport: Arc<dyn Transport> = Arc::new(LocalTransport::start(
+            &local.launcher,
+            local.setup(),
+            Arc::clone(&self.inputs),
+        )?);
         let (shell, spec, cwd) = self.start_shell(transport.as_ref(), &settings).await?;
         let operator = PolicyStack::new(self.settings.policy.clone());
         let policy = match settings.policy.clone() {
@@ -133,6 +148,7 @@ impl Engine {
             transport,
             spec,
             recorder,
+            hash_key: self.settings.hash_key.clone(),
             ended: Box::new(move |session, reason| directory.ended(session, reason)),
         };
         place.fill(Arc::clone(&session));

@@ -83,6 +83,44 @@ pub enum Error {
         /// The id asked for.
         execution: ExecutionId,
     },
+    /// The execution has not started, or is over.
+    #[error("reach {execution}: it is not running")]
+    ExecutionNotRunning {
+        /// The execution.
+        execution: ExecutionId,
+        /// Whether it is over.
+        finished: bool,
+    },
+    /// The command's standard input takes no bytes (any more).
+    #[error("write to the stdin of {execution}: it is not open")]
+    StdinNotOpen {
+        /// The execution.
+        execution: ExecutionId,
+    },
+    /// The write begins after the last accepted byte.
+    #[error("write to the stdin of {execution}: {offset} lies beyond {next_offset}")]
+    StdinOffset {
+        /// The execution.
+        execution: ExecutionId,
+        /// Where the write begins.
+        offset: u64,
+        /// Where it should.
+        next_offset: u64,
+    },
+    /// The command does not read what was written before.
+    #[error("write to the stdin of {execution}: it does not read")]
+    StdinFull {
+        /// The execution.
+        execution: ExecutionId,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The session has no terminal.
+    #[error("reach the terminal of session {session}: it has none")]
+    NoTerminal {
+        /// The session.
+        session: SessionId,
+    },
     /// The policy says no.
     #[error("run the command: denied by rule {}: {}", .0.rule, .0.reason)]
     PolicyDenied(Box<Denial>),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use execgate_core::audit::{AuditBody, CommandKind, Digest, ExecutionDenied, ExecutionIntent};
+use execgate_core::audit::{AuditBody, Digest, ExecutionDenied, ExecutionIntent};
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
 use execgate_core::policy::{Allowed, Denial, Verdict};
 use execgate_core::redact::redact_text;
@@ -13,9 +13,9 @@ use sha2::{Digest as _, Sha256};
 use crate::audit::Durability;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::execution::{Command, Execution, Follower};
+use crate::execution::{Command, CommandLine, Execution, Follower, Stdin};
 use crate::random;
-use crate::session::{Message, QUEUE_LIMIT, Recorder, Reserved, Session, StartRequest};
+use crate::session::{Message, Place, QUEUE_LIMIT, Recorder, Reserved, Session, StartRequest};
 
 /// When to ask again where too many executions wait.
 const QUEUE_RETRY: Duration = Duration::from_secs(1);
@@ -53,8 +53,8 @@ impl Engine {
         if let Some(known) = known {
             return attach(&session, id, known).await;
         }
-        let redacted = redact_text(&self.settings.redaction, &command.script);
-        let allowed = match session.judge(&command.script) {
+        let redacted = redact_text(&self.settings.redaction, &command.line.text());
+        let allowed = match session.judge(&command.line) {
             Verdict::Allowed(allowed) => allowed,
             Verdict::Denied(denial) => {
                 let denied = self.deny(&session, &id, &command, redacted, denial).await;
@@ -65,12 +65,16 @@ impl Engine {
             id.clone(),
             session.id.clone(),
             redacted.clone(),
+            command.line.kind(),
             payload,
             self.settings.retained_bytes,
         ));
-        let reserved = session
-            .executions()
-            .reserve(&execution, command.queue_if_busy);
+        let place = match (&command.line, command.queue_if_busy) {
+            (CommandLine::Argv(_), _) => Place::Beside,
+            (CommandLine::Script(_), true) => Place::Queue,
+            (CommandLine::Script(_), false) => Place::Foreground,
+        };
+        let reserved = session.executions().reserve(&execution, place);
         let Reserved::New = reserved else {
             return attach(&session, id, reserved).await;
         };
@@ -93,7 +97,7 @@ impl Engine {
         })
     }
 
-    /// Judges a script as a session would, without running it.
+    /// Judges a command as a session would, without running it.
     ///
     /// # Errors
     /// Where there is no such session.
@@ -101,28 +105,27 @@ impl Engine {
         &self,
         principal: &Principal,
         session: &SessionId,
-        script: &str,
+        line: &CommandLine,
     ) -> Result<Verdict, Error> {
-        Ok(self.session(principal, session)?.judge(script))
+        Ok(self.session(principal, session)?.judge(line))
     }
 
     fn check_size(&self, command: &Command) -> Result<(), Error> {
         let limit = self.settings.max_command_bytes;
-        let refuse = |reason: String| {
-            Err(Error::InvalidField {
-                field: "spec.script",
-                reason,
-            })
+        let (field, texts) = match &command.line {
+            CommandLine::Script(script) => ("spec.script", std::slice::from_ref(script)),
+            CommandLine::Argv(words) => ("spec.argv.arguments", words.as_slice()),
         };
-        match &command.script {
-            script if script.trim().is_empty() => refuse("is empty".to_owned()),
-            script if script.len() > limit => {
-                refuse(format!("has {} bytes; the limit is {limit}", script.len()))
+        let refuse = |reason: String| Err(Error::InvalidField { field, reason });
+        let bytes: usize = texts.iter().map(String::len).sum();
+        match texts.first() {
+            None => refuse("is empty".to_owned()),
+            Some(first) if first.trim().is_empty() => refuse("is empty".to_owned()),
+            Some(_) if bytes > limit => refuse(format!("has {bytes} bytes; the limit is {limit}")),
+            Some(_) if texts.iter().any(|text| text.contains('\0')) => {
+                refuse("holds a NUL byte, which cannot be run".to_owned())
             }
-            script if script.contains('\0') => {
-                refuse("holds a NUL byte, which no shell can run".to_owned())
-            }
-            _ => Ok(()),
+            Some(_) => Ok(()),
         }
     }
 
@@ -141,8 +144,8 @@ impl Engine {
         }
         let record = AuditBody::ExecutionDenied(ExecutionDenied {
             command: redacted,
-            command_hash: self.settings.hash_key.hash(command.script.as_bytes()),
-            command_kind: CommandKind::Script,
+            command_hash: self.settings.hash_key.hash(command.line.text().as_bytes()),
+            command_kind: command.line.kind(),
             rule: denial.rule.clone(),
             reason: denial.reason.clone(),
             policy_hash: Digest(session.policy.content_hash()),
@@ -168,8 +171,8 @@ impl Engine {
     ) -> StartRequest {
         let intent = ExecutionIntent {
             command: redacted,
-            command_hash: self.settings.hash_key.hash(command.script.as_bytes()),
-            command_kind: CommandKind::Script,
+            command_hash: self.settings.hash_key.hash(command.line.text().as_bytes()),
+            command_kind: command.line.kind(),
             rule: allowed.rule.clone().unwrap_or_default(),
             policy_hash: Digest(session.policy.content_hash()),
             // A directory's name may be made of a secret too.
@@ -226,8 +229,26 @@ async fn attach(
     Err(error.into())
 }
 
-/// A digest of everything that makes a command what it is.
+/// A digest of what makes a command what it is. How it waits for its turn, and for which
+/// shell, is no part of it.
 fn payload(command: &Command) -> Digest {
+    let (sort, input): (&[u8], &[u8]) = match &command.stdin {
+        Stdin::Closed => (b"closed", b""),
+        Stdin::Inline(bytes) => (b"inline", bytes),
+        Stdin::Open => (b"open", b""),
+    };
+    let rest = Command {
+        stdin: Stdin::Closed,
+        expected_generation: None,
+        queue_if_busy: false,
+        ..command.clone()
+    };
     // Debug prints every field, quoted and in order: two commands with one text are one.
-    Digest(Sha256::digest(format!("{command:?}")).into())
+    let digest = Sha256::new()
+        .chain_update(format!("{rest:?}"))
+        .chain_update([0])
+        .chain_update(sort)
+        .chain_update([0])
+        .chain_update(input);
+    Digest(digest.finalize().into())
 }

@@ -4,17 +4,21 @@
 mod collect;
 mod log;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use execgate_core::audit::Digest;
+use execgate_core::audit::{CommandKind, Digest};
+use execgate_core::framing;
 use execgate_core::ids::{ExecutionId, SessionId};
 use execgate_core::outcome::{Channel, Ending};
 use tokio::sync::watch;
 
 use crate::error::Error;
+use crate::session::signals;
 pub use collect::{CollectedStream, ExecResult};
 pub(crate) use log::EventLog;
 pub use log::{Follower, RETAINED_BYTES};
@@ -22,8 +26,10 @@ pub use log::{Follower, RETAINED_BYTES};
 /// A command as a client asked for it; valid, but not yet judged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Command {
-    /// The script for the session's shell.
-    pub script: String,
+    /// What to run.
+    pub line: CommandLine,
+    /// Its standard input.
+    pub stdin: Stdin,
     /// Its own time limit; the session's default where there is none.
     pub timeout: Option<Duration>,
     /// Variables for this command alone.
@@ -34,6 +40,47 @@ pub struct Command {
     pub expected_generation: Option<u64>,
     /// Whether to wait for the running execution instead of being refused.
     pub queue_if_busy: bool,
+}
+
+/// What a command says, and to whom.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CommandLine {
+    /// A text for the session's shell.
+    Script(String),
+    /// A program and its arguments, run beside the shell; at least one word.
+    Argv(Vec<String>),
+}
+
+impl CommandLine {
+    /// The command as one text: arguments are quoted as a shell would need them.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Script(script) => Cow::Borrowed(script),
+            Self::Argv(words) => Cow::Owned(framing::join(words)),
+        }
+    }
+
+    /// What the audit log calls it.
+    #[must_use]
+    pub fn kind(&self) -> CommandKind {
+        match self {
+            Self::Script(_) => CommandKind::Script,
+            Self::Argv(_) => CommandKind::Argv,
+        }
+    }
+}
+
+/// What a command can read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub enum Stdin {
+    /// Nothing.
+    #[default]
+    Closed,
+    /// These bytes.
+    Inline(Bytes),
+    /// What is written while it runs.
+    Open,
 }
 
 /// One event of an execution.
@@ -91,6 +138,13 @@ pub enum Notice {
         /// To how many processes or groups.
         processes: usize,
     },
+    /// The command was stopped.
+    Stopped {
+        /// The signal that was sent.
+        signal: i32,
+    },
+    /// The command was let go on.
+    Continued,
     /// The shell had stopped itself and was told to go on.
     ShellContinued,
     /// The shell ended and another one took its place.
@@ -116,6 +170,10 @@ pub struct Execution {
     pub session: SessionId,
     /// The command's text, redacted.
     pub command: String,
+    /// Whether it is a script or a program.
+    pub kind: CommandKind,
+    /// How far its standard input has come.
+    pub(crate) stdin: StdinProgress,
     /// When it was asked for.
     pub created: SystemTime,
     /// What was asked, to tell a retry from another command with the same id.
@@ -124,7 +182,15 @@ pub struct Execution {
     pub(crate) started: OnceLock<SystemTime>,
     pub(crate) ending: OnceLock<Arc<Ending>>,
     abandonment: OnceLock<Abandonment>,
+    stopped: AtomicBool,
     start: watch::Sender<Start>,
+}
+
+/// What others may know of an execution's standard input.
+#[derive(Debug, Default)]
+pub(crate) struct StdinProgress {
+    pub(crate) accepted: AtomicU64,
+    pub(crate) open: AtomicBool,
 }
 
 /// What is to become of an execution that nobody follows any more. The engine keeps it;
@@ -151,6 +217,7 @@ impl Execution {
         id: ExecutionId,
         session: SessionId,
         command: String,
+        kind: CommandKind,
         payload: Digest,
         retained: usize,
     ) -> Self {
@@ -158,14 +225,29 @@ impl Execution {
             id,
             session,
             command,
+            kind,
+            stdin: StdinProgress::default(),
             created: SystemTime::now(),
             payload,
             log: EventLog::new(retained),
             started: OnceLock::new(),
             ending: OnceLock::new(),
             abandonment: OnceLock::new(),
+            stopped: AtomicBool::new(false),
             start: watch::Sender::new(Start::Waiting),
         }
+    }
+
+    /// Bytes of standard input accepted so far.
+    #[must_use]
+    pub fn stdin_offset(&self) -> u64 {
+        self.stdin.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Whether more can be written to its standard input now.
+    #[must_use]
+    pub fn stdin_open(&self) -> bool {
+        self.stdin.open.load(Ordering::Relaxed)
     }
 
     /// Says what is to become of it when nobody follows it; only the first word counts.
@@ -214,6 +296,26 @@ impl Execution {
             Ok(Start::Running | Start::Waiting) => Ok(()),
             // The sender lives in self: the channel is open.
             Err(_closed) => Ok(()),
+        }
+    }
+
+    /// Whether it was stopped by a signal that was asked for, and not continued since.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of a signal that stops processes, or lets them go on.
+    pub(crate) fn note_stop(&self, signal: i32, processes: usize) {
+        match signal {
+            signals::TSTP | signals::STOP if processes > 0 => {
+                self.stopped.store(true, Ordering::Relaxed);
+                self.log.push(EventKind::Notice(Notice::Stopped { signal }));
+            }
+            signals::CONT if self.stopped.swap(false, Ordering::Relaxed) => {
+                self.log.push(EventKind::Notice(Notice::Continued));
+            }
+            _ => {}
         }
     }
 

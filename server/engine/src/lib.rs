@@ -14,6 +14,7 @@ pub mod launcher;
 pub mod local;
 mod random;
 pub mod session;
+mod talk;
 pub mod transport;
 
 pub use engine::{Engine, EngineSettings};

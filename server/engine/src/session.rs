@@ -11,13 +11,18 @@
 //! executions, and a snapshot of the state that the actor keeps current.
 
 mod actor;
+mod beside;
+mod course;
 mod executions;
+mod feed;
 mod ladder;
+mod pump;
 mod records;
 mod shell;
+pub(crate) mod signals;
 mod watchdog;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -28,9 +33,11 @@ use execgate_core::shell::ShellKind;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
+use crate::execution::CommandLine;
 use crate::transport::{EndedProcess, Leftovers, WindowSize};
 pub(crate) use actor::{Actor, Context, StartRequest};
-pub(crate) use executions::{Executions, QUEUE_LIMIT, Reserved};
+pub(crate) use executions::{Executions, Place, QUEUE_LIMIT, Reserved};
+pub(crate) use feed::Write;
 pub(crate) use records::Recorder;
 pub(crate) use shell::{Shell, ShellSpec};
 
@@ -120,6 +127,8 @@ pub struct SessionSnapshot {
     pub generation: u64,
     /// The shell's working directory, as last seen.
     pub cwd: String,
+    /// The size of its terminal, where it has one.
+    pub terminal: Option<WindowSize>,
     /// When a command last started or ended.
     pub last_active: SystemTime,
 }
@@ -144,6 +153,8 @@ pub struct Session {
     pub(crate) executions: Mutex<Executions>,
     snapshot: Mutex<SessionSnapshot>,
     mailbox: mpsc::Sender<Message>,
+    /// The programs that run beside the shell.
+    beside: Mutex<HashMap<ExecutionId, mpsc::Sender<Nudge>>>,
 }
 
 /// What a session's task can be told.
@@ -151,12 +162,33 @@ pub struct Session {
 pub(crate) enum Message {
     /// A reserved and judged execution, to be recorded and run.
     Start(Box<actor::StartRequest>),
-    /// Stop one execution.
-    Cancel(ExecutionId),
+    /// Something for one execution that waits or runs.
+    Nudge(ExecutionId, Nudge),
+    /// Give the terminal another size.
+    Resize {
+        size: WindowSize,
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
     /// End the session.
     Close {
         reason: &'static str,
         done: oneshot::Sender<Vec<EndedProcess>>,
+    },
+}
+
+/// What an execution can be told while it waits or runs.
+#[derive(Debug)]
+pub(crate) enum Nudge {
+    /// Stop.
+    Cancel,
+    /// The session is closing.
+    Closing,
+    /// Bytes for its standard input.
+    Write(Write),
+    /// A signal for its processes.
+    Signal {
+        signal: i32,
+        reply: oneshot::Sender<Result<usize, Error>>,
     },
 }
 
@@ -176,6 +208,7 @@ impl Session {
     pub(crate) fn new(parts: SessionParts) -> (Self, mpsc::Receiver<Message>) {
         let (mailbox, messages) = mpsc::channel(MAILBOX_MESSAGES);
         let now = SystemTime::now();
+        let terminal = parts.settings.terminal;
         let session = Self {
             id: parts.id,
             principal: parts.principal,
@@ -189,9 +222,11 @@ impl Session {
                 state: SessionState::Ready,
                 generation: 1,
                 cwd: parts.cwd,
+                terminal,
                 last_active: now,
             }),
             mailbox,
+            beside: Mutex::new(HashMap::new()),
         };
         (session, messages)
     }
@@ -229,9 +264,12 @@ impl Session {
         }
     }
 
-    /// What the session's policies say of a script.
-    pub(crate) fn judge(&self, script: &str) -> Verdict {
-        self.policy.judge_script_for(self.dialect(), script)
+    /// What the session's policies say of a command.
+    pub(crate) fn judge(&self, line: &CommandLine) -> Verdict {
+        match line {
+            CommandLine::Script(script) => self.policy.judge_script_for(self.dialect(), script),
+            CommandLine::Argv(words) => self.policy.judge_argv(words),
+        }
     }
 
     pub(crate) fn executions(&self) -> MutexGuard<'_, Executions> {
@@ -252,7 +290,50 @@ impl Session {
     /// # Errors
     /// Where the session is over.
     pub async fn cancel(&self, execution: &ExecutionId) -> Result<(), Error> {
-        self.send(Message::Cancel(execution.clone())).await
+        self.nudge(execution, Nudge::Cancel).await
+    }
+
+    /// Tells one execution something. What it cannot take is dropped.
+    pub(crate) async fn nudge(&self, execution: &ExecutionId, nudge: Nudge) -> Result<(), Error> {
+        let beside = self.lock_beside().get(execution).cloned();
+        match beside {
+            // A program that has just ended takes nothing.
+            Some(program) => drop(program.send(nudge).await),
+            None => {
+                let message = Message::Nudge(execution.clone(), nudge);
+                self.send(message).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn resize(&self, size: WindowSize) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Resize { size, reply }).await?;
+        answer.await.unwrap_or_else(|_dropped| Err(self.over()))
+    }
+
+    /// Enters a program that runs beside the shell; answers what it will be told.
+    pub(crate) fn enter_beside(&self, execution: &ExecutionId) -> mpsc::Receiver<Nudge> {
+        let (sender, receiver) = mpsc::channel(MAILBOX_MESSAGES);
+        self.lock_beside().insert(execution.clone(), sender);
+        receiver
+    }
+
+    pub(crate) fn forget_beside(&self, execution: &ExecutionId) {
+        self.lock_beside().remove(execution);
+    }
+
+    /// Tells the programs beside the shell that the session closes.
+    pub(crate) fn close_beside(&self) {
+        for program in self.lock_beside().values() {
+            // One that reads nothing is ended all the same.
+            let _full = program.try_send(Nudge::Closing);
+        }
+    }
+
+    fn lock_beside(&self) -> MutexGuard<'_, HashMap<ExecutionId, mpsc::Sender<Nudge>>> {
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the session; answers what was ended with it.

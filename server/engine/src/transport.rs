@@ -24,6 +24,10 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Starts one program: the session's shell, a command beside it, a probe.
     fn spawn<'a>(&'a self, program: &'a Program) -> BoxFuture<'a, Result<Process, TransportError>>;
 
+    /// Makes a named pipe on the target, which a shell can open as the standard input of
+    /// one command.
+    fn open_input(&self) -> BoxFuture<'_, Result<NamedInput, TransportError>>;
+
     /// Ends what was started here and says what that was.
     fn close(&self, leftovers: Leftovers) -> BoxFuture<'_, Vec<EndedProcess>>;
 }
@@ -39,18 +43,53 @@ pub struct Program {
     pub env: Vec<(String, String)>,
     /// Where it starts.
     pub cwd: String,
-    /// What its streams are.
+    /// What its standard input is.
+    pub stdin: ProgramStdin,
+    /// What its output streams are.
     pub streams: ProgramStreams,
 }
 
-/// What a program's standard streams are.
+/// What a program's standard input is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgramStdin {
+    /// A channel that no other process can open: a shell's, for its commands.
+    Private,
+    /// A pipe, as programs expect it.
+    Pipe,
+    /// Nothing: reads see the end.
+    Closed,
+}
+
+/// What a program's output streams are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgramStreams {
-    /// A private channel as stdin, pipes as stdout and stderr.
+    /// Pipes as stdout and stderr.
     Separate,
-    /// A private channel as stdin, a terminal of this size as stdout and stderr, which
-    /// is the controlling terminal too.
+    /// A terminal of this size as stdout and stderr, which is the controlling terminal
+    /// too.
     Terminal(WindowSize),
+}
+
+/// Where bytes for a program are written.
+pub type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// A named pipe on the target. Dropping it takes the name away; bytes on their way still
+/// arrive.
+pub struct NamedInput {
+    /// Its path on the target. Nobody else can guess it.
+    pub path: String,
+    /// Our end; dropping it is the end of the input.
+    pub writer: Writer,
+    /// Holds what has to live until the command has ended.
+    pub keep: Box<dyn Send + Sync>,
+}
+
+impl fmt::Debug for NamedInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NamedInput")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A terminal's size in character cells.
@@ -64,8 +103,8 @@ pub struct WindowSize {
 
 /// A running program.
 pub struct Process {
-    /// Its standard input.
-    pub stdin: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Its standard input; nothing where that is closed.
+    pub stdin: Option<Writer>,
     /// Its standard output, or its terminal.
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,
     /// Its standard error; nothing where it has a terminal.
@@ -94,6 +133,15 @@ pub trait ProcessControl: Send + Sync {
 
     /// Looks at the program from outside.
     fn inspect(&self) -> BoxFuture<'_, Result<Inspection, TransportError>>;
+
+    /// The keyboard of the program's terminal; nothing where it has none.
+    fn keyboard(&self) -> Option<Writer>;
+
+    /// Throws away what was typed and nobody has read.
+    fn forget_typed(&self);
+
+    /// Gives the program's terminal another size.
+    fn resize(&self, size: WindowSize) -> BoxFuture<'_, Result<(), TransportError>>;
 }
 
 /// Which processes a signal goes to.
@@ -176,6 +224,9 @@ pub enum TransportError {
         /// What is known.
         reason: String,
     },
+    /// The program has no terminal.
+    #[error("reach the terminal: the program has none")]
+    NoTerminal,
     /// The system refused something that the transport itself needs.
     #[error("{action}: {source}")]
     Io {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use execgate_core::ids::{ExecutionId, Principal};
 use execgate_core::policy::Verdict;
-use execgate_engine::execution::Follower;
+use execgate_engine::execution::{CommandLine, Follower};
 use execgate_engine::session::Session;
 use execgate_proto::v1;
 use execgate_proto::v1::exec_service_server::ExecService;
@@ -25,7 +25,7 @@ pub(crate) use self::events::MAX_CHUNK_BYTES;
 use super::auth::principal;
 use super::deadline::{deadline, passes};
 use super::edge::Edge;
-use super::from_proto::{self, Ask, Judged, Position, Purpose};
+use super::from_proto::{self, Ask, Position, Purpose};
 use super::refusal::Refusal;
 use super::to_proto::{self, ExecutionView};
 
@@ -108,7 +108,7 @@ impl Execs {
         match self
             .edge
             .engine
-            .evaluate(principal, &ask.session, &ask.command.script)?
+            .evaluate(principal, &ask.session, &ask.command.line)?
         {
             Verdict::Denied(denial) => Err(self.edge.denied(denial, &policy)),
             allowed @ Verdict::Allowed(_) => Ok(to_proto::verdict(&allowed, &policy, &self.edge)),
@@ -307,21 +307,54 @@ impl ExecService for Execs {
         &self,
         request: Request<v1::WriteStdinRequest>,
     ) -> Result<Response<v1::WriteStdinResponse>, Status> {
-        missing(&request, "WriteStdin")
+        let principal = principal(&request)?;
+        let write = from_proto::write(request.into_inner())?;
+        let (engine, bytes) = (&self.edge.engine, (write.offset, write.data, write.eof));
+        let next_offset = engine
+            .write_stdin(&principal, &write.session, &write.execution, bytes)
+            .await
+            .map_err(Refusal::from)?;
+        Ok(Response::new(v1::WriteStdinResponse { next_offset }))
     }
 
     async fn signal(
         &self,
         request: Request<v1::SignalRequest>,
     ) -> Result<Response<v1::SignalResponse>, Status> {
-        missing(&request, "Signal")
+        let principal = principal(&request)?;
+        let request = request.into_inner();
+        let session = from_proto::session_id(&request.session_id)?;
+        let id = from_proto::execution_id(&request.execution_id)?;
+        let signal = from_proto::signal(request.signal)?;
+        let engine = &self.edge.engine;
+        let execution = engine
+            .execution(&principal, &session, &id)
+            .map_err(Refusal::from)?;
+        let processes = engine
+            .signal(&principal, &session, &id, signal)
+            .await
+            .map_err(Refusal::from)?;
+        Ok(Response::new(v1::SignalResponse {
+            process_count: u32::try_from(processes).unwrap_or(u32::MAX),
+            state: to_proto::state_of(&execution).into(),
+        }))
     }
 
     async fn resize_terminal(
         &self,
         request: Request<v1::ResizeTerminalRequest>,
     ) -> Result<Response<v1::ResizeTerminalResponse>, Status> {
-        missing(&request, "ResizeTerminal")
+        let principal = principal(&request)?;
+        let request = request.into_inner();
+        let session = from_proto::session_id(&request.session_id)?;
+        let size = from_proto::terminal_size(request.size)?;
+        self.edge
+            .engine
+            .resize_terminal(&principal, &session, size)
+            .await
+            .map_err(Refusal::from)?;
+        let size = Some(to_proto::terminal_size(size));
+        Ok(Response::new(v1::ResizeTerminalResponse { size }))
     }
 
     async fn evaluate_policy(
@@ -347,11 +380,11 @@ impl ExecService for Execs {
             policy = policy.narrowed_by(own);
         }
         let verdict = match from_proto::judged(request.spec, &self.edge)? {
-            Judged::Script(script) => {
+            CommandLine::Script(script) => {
                 let dialect = session.as_ref().map(|session| session.dialect());
                 policy.judge_script_for(dialect.unwrap_or_default(), &script)
             }
-            Judged::Argv(argv) => policy.judge_argv(&argv),
+            CommandLine::Argv(words) => policy.judge_argv(&words),
         };
         let verdict = Some(to_proto::verdict(&verdict, &policy, &self.edge));
         Ok(Response::new(v1::EvaluatePolicyResponse { verdict }))

@@ -13,10 +13,10 @@ mod session;
 
 pub(crate) use audit::audit_query;
 pub(crate) use execution::{
-    Ask, Attach, Judged, MAX_ARGV_BYTES, OnDisconnect, Purpose, attach, executions_page, judged,
-    of_exec, of_run,
+    Ask, Attach, MAX_ARGV_BYTES, MAX_STDIN_BYTES, OnDisconnect, Purpose, attach, executions_page,
+    judged, of_exec, of_run, signal, write,
 };
 pub(crate) use fields::{MAX_ENV_BYTES, execution_id, session_id};
 pub(crate) use page::{Page, Position, seal};
 pub(crate) use policy::session_policy;
-pub(crate) use session::{NewSession, SessionsPage, new_session, sessions_page};
+pub(crate) use session::{NewSession, SessionsPage, new_session, sessions_page, terminal_size};

@@ -290,6 +290,33 @@ impl Answer {
                     .resource("execution", execution.as_str())
                     .suggest("choose another execution_id")
             }
+            Error::ExecutionNotRunning {
+                execution,
+                finished,
+            } => {
+                let state = match finished {
+                    true => "FINISHED",
+                    false => "QUEUED",
+                };
+                new(Code::FailedPrecondition, Reason::ExecutionNotRunning)
+                    .precondition("EXECUTION_STATE", execution.as_str())
+                    .with("state", state)
+            }
+            Error::StdinNotOpen { execution } => {
+                new(Code::FailedPrecondition, Reason::StdinNotOpen)
+                    .precondition("STDIN", execution.as_str())
+                    .suggest("start the command with `stdin` open")
+            }
+            Error::StdinOffset { next_offset, .. } => {
+                new(Code::OutOfRange, Reason::OffsetOutOfRange)
+                    .with("next_offset", next_offset.to_string())
+            }
+            Error::StdinFull { retry_after, .. } => {
+                new(Code::ResourceExhausted, Reason::StdinFull).retry(*retry_after)
+            }
+            Error::NoTerminal { session } => new(Code::FailedPrecondition, Reason::NoTerminal)
+                .precondition("TERMINAL", session.as_str())
+                .suggest("create a session with `terminal` set"),
             Error::PolicyDenied(denial) => Self::of_denial(denial),
             Error::LimitReached {
                 what,
@@ -339,6 +366,9 @@ impl Answer {
                 message: detail, ..
             } => Self::new(Code::Unavailable, Reason::ShellStartFailed, message)
                 .with("detail", detail.as_str()),
+            TransportError::NoTerminal => {
+                Self::new(Code::FailedPrecondition, Reason::NoTerminal, message)
+            }
             TransportError::Unreachable { .. } | TransportError::Io { .. } => Self::new(
                 Code::Unavailable,
                 Reason::TargetUnavailable,

@@ -11,13 +11,13 @@ mod policy;
 mod session;
 mod time;
 
-pub(crate) use audit::{audit_page, head};
+pub(crate) use audit::{audit_page, command_kind, head};
 pub(crate) use capabilities::capabilities;
 pub(crate) use event::{ExecutionView, channel, event_kind, notice};
-pub(crate) use execution::{execution, execution_state, result};
+pub(crate) use execution::{execution, execution_state, result, state_of};
 pub(crate) use fence::fence;
 pub(crate) use policy::verdict;
-pub(crate) use session::{ended_process, session, session_state};
+pub(crate) use session::{ended_process, session, session_state, terminal_size};
 pub(crate) use time::timestamp;
 
 /// Tags of listings in page tokens.

@@ -217,24 +217,13 @@ async fn what_is_not_there_yet_says_so() {
     let server = Server::start();
     let mut client = server.client().await;
     client.session("s").await;
-    let mut argv = run_request("s", "");
-    let arguments = vec!["true".to_owned()];
-    argv.spec.as_mut().unwrap().command =
-        Some(v1::execution_spec::Command::Argv(v1::Argv { arguments }));
-    let mut stdin = run_request("s", "cat");
-    stdin.spec.as_mut().unwrap().stdin = Some(v1::execution_spec::Stdin::Inline(v1::InlineStdin {
-        data: "x".into(),
-    }));
     let ssh = v1::create_session_request::Target::Ssh(v1::SshTarget::default());
     let ssh = v1::CreateSessionRequest {
         target: Some(ssh),
         ..Default::default()
     };
     let answers = [
-        refused(client.try_run(argv).await),
-        refused(client.try_run(stdin).await),
         refused(client.sessions.create_session(ssh).await),
-        refused(client.execs.signal(v1::SignalRequest::default()).await),
         refused(
             client
                 .audits
@@ -250,14 +239,72 @@ async fn what_is_not_there_yet_says_so() {
             answer.metadata["missing"].as_str()
         })
         .collect();
-    let expected = [
-        "field spec.argv",
-        "field spec.inline",
-        "target ssh",
-        "method Signal",
-        "method VerifyAuditLog",
+    assert_eq!(missing, ["target ssh", "method VerifyAuditLog"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_said_to_an_execution_is_refused() {
+    let server = Server::start();
+    let mut client = server.client().await;
+    client.session("s").await;
+    let mut open = run_request("s", "cat");
+    open.spec.as_mut().unwrap().stdin =
+        Some(v1::execution_spec::Stdin::Open(v1::OpenStdin::default()));
+    let mut ended = run_request("s", "true");
+    ended.execution_id = "ended".to_owned();
+    client.try_run(ended).await.unwrap();
+    let ids = || ("s".to_owned(), "ended".to_owned());
+    let (session_id, execution_id) = ids();
+    let write = v1::WriteStdinRequest {
+        session_id,
+        execution_id,
+        eof: true,
+        ..Default::default()
+    };
+    let large = v1::WriteStdinRequest {
+        data: vec![0; 1024 * 1024 + 1].into(),
+        ..write.clone()
+    };
+    let (session_id, execution_id) = ids();
+    let signal = v1::SignalRequest {
+        session_id,
+        execution_id,
+        signal: v1::SignalKind::Term.into(),
+    };
+    let no_signal = v1::SignalRequest {
+        signal: 0,
+        ..signal.clone()
+    };
+    let resize = v1::ResizeTerminalRequest {
+        session_id: "s".to_owned(),
+        size: Some(v1::TerminalSize {
+            rows: 1,
+            columns: 1,
+        }),
+    };
+    let answers = [
+        refused(client.try_run(open).await),
+        refused(client.execs.write_stdin(write).await),
+        refused(client.execs.write_stdin(large).await),
+        refused(client.execs.signal(signal).await),
+        refused(client.execs.signal(no_signal).await),
+        refused(client.execs.resize_terminal(resize).await),
     ];
-    assert_eq!(missing, expected);
+    let told: Vec<_> = answers
+        .iter()
+        .map(|answer| (answer.code, answer.reason.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Code::InvalidArgument, "INVALID_FIELD"),
+            (Code::FailedPrecondition, "EXECUTION_NOT_RUNNING"),
+            (Code::InvalidArgument, "INVALID_FIELD"),
+            (Code::FailedPrecondition, "EXECUTION_NOT_RUNNING"),
+            (Code::InvalidArgument, "INVALID_FIELD"),
+            (Code::FailedPrecondition, "NO_TERMINAL"),
+        ]
+    );
 }
 
 #[tokio::test]

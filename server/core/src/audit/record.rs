@@ -139,6 +139,8 @@ pub enum AuditBody {
     SignalSent(SignalSent),
     /// A session's shell was replaced by a new process.
     ShellRestarted(ShellRestarted),
+    /// Bytes were written to a command's standard input.
+    StdinWritten(StdinWritten),
     /// A caller could not prove who it is.
     AuthFailure(AuthFailure),
     /// The server began to serve.
@@ -166,6 +168,7 @@ impl AuditBody {
             Self::ExecutionAbandoned(_) => AuditKind::ExecutionAbandoned,
             Self::SignalSent(_) => AuditKind::SignalSent,
             Self::ShellRestarted(_) => AuditKind::ShellRestarted,
+            Self::StdinWritten(_) => AuditKind::StdinWritten,
             Self::AuthFailure(_) => AuditKind::AuthFailure,
             Self::ServerStarted(_) => AuditKind::ServerStarted,
             Self::ServerStopped(_) => AuditKind::ServerStopped,
@@ -191,6 +194,7 @@ pub enum AuditKind {
     ExecutionAbandoned,
     SignalSent,
     ShellRestarted,
+    StdinWritten,
     AuthFailure,
     ServerStarted,
     ServerStopped,
@@ -417,6 +421,19 @@ pub struct ShellRestarted {
     pub generation: u64,
     /// Why.
     pub reason: String,
+}
+
+/// Bytes were accepted for a command's standard input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StdinWritten {
+    /// Offset of the first byte in all of the command's standard input.
+    pub offset: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// Keyed hash of the bytes.
+    pub hash: Digest,
+    /// Whether standard input ends with them.
+    pub eof: bool,
 }
 
 /// A caller could not prove who it is.

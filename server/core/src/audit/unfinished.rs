@@ -70,6 +70,7 @@ impl Unfinished {
             AuditBody::ExecutionDenied(_)
             | AuditBody::SignalSent(_)
             | AuditBody::ShellRestarted(_)
+            | AuditBody::StdinWritten(_)
             | AuditBody::AuthFailure(_)
             | AuditBody::ServerStarted(_)
             | AuditBody::ServerStopped(_)

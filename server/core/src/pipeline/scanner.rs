@@ -6,11 +6,15 @@
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 
-use crate::framing::{RECORD_SEPARATOR, START_SIGN, Token};
+use crate::framing::{ENVIRONMENT_SIGN, RECORD_SEPARATOR, START_SIGN, Token};
 
 /// Longest marker, in bytes: a Linux path (4096) and the fixed parts, generously. A
 /// longer candidate is output that happens to start like a marker.
 const MAX_MARKER_BYTES: usize = 8 * 1024;
+
+/// Longest environment, in bytes: twice what one string of a process's environment may be
+/// on Linux (128 KiB).
+const MAX_ENVIRONMENT_BYTES: usize = 256 * 1024;
 
 /// What a stream holds, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub(crate) enum Piece {
     Start,
     /// The end marker of the awaited token.
     End(Marker),
+    /// The environment that was asked for with the awaited token.
+    Environment(Bytes),
 }
 
 /// What a marker says.
@@ -30,6 +36,8 @@ pub(crate) enum Marker {
     Start,
     /// This stream is complete; the status is on the other.
     Plain,
+    /// What `export -p` printed.
+    Environment(Bytes),
     /// This stream is complete, and so ended the command.
     Status {
         /// The shell's `$?`, or a word of the framing.
@@ -104,6 +112,10 @@ impl Scanner {
                     drop(rest.split_to(length));
                     match marker {
                         Marker::Start if awaited => pieces.push(Piece::Start),
+                        Marker::Environment(text) if awaited => {
+                            self.previous = self.awaited.take();
+                            pieces.push(Piece::Environment(text));
+                        }
                         marker if awaited => {
                             self.previous = self.awaited.take();
                             pieces.push(Piece::End(marker));
@@ -177,25 +189,41 @@ impl Scanner {
                 None if bytes.len() > MAX_MARKER_BYTES => Candidate::Output,
                 None => Candidate::Unfinished,
             },
+            Some((&ENVIRONMENT_SIGN, body)) => match until_token(body, token) {
+                Some((text, length)) => Candidate::Known {
+                    marker: Marker::Environment(Bytes::copy_from_slice(text)),
+                    awaited,
+                    length: head + 1 + length,
+                },
+                None if bytes.len() > MAX_ENVIRONMENT_BYTES => Candidate::Output,
+                None => Candidate::Unfinished,
+            },
             Some(_) => Candidate::Output,
         }
     }
 }
 
-/// Reads `status SP cwd RS token RS`; nothing where it is not whole yet.
-fn status_marker(body: &[u8], token: &[u8]) -> Option<(Marker, usize)> {
+/// What stands before `RS token RS`, and how long it is with that; nothing where it is
+/// not whole yet.
+fn until_token<'a>(body: &'a [u8], token: &[u8]) -> Option<(&'a [u8], usize)> {
     let mut end = Vec::with_capacity(token.len() + 2);
     end.push(RECORD_SEPARATOR);
     end.extend_from_slice(token);
     end.push(RECORD_SEPARATOR);
     let at = memchr::memmem::find(body, &end)?;
-    let text = String::from_utf8_lossy(body.get(..at)?).into_owned();
-    let (status, cwd) = text.split_once(' ').unwrap_or((text.as_str(), ""));
+    Some((body.get(..at)?, at + end.len()))
+}
+
+/// Reads `status SP cwd RS token RS`; nothing where it is not whole yet.
+fn status_marker(body: &[u8], token: &[u8]) -> Option<(Marker, usize)> {
+    let (text, length) = until_token(body, token)?;
+    let text = String::from_utf8_lossy(text);
+    let (status, cwd) = text.split_once(' ').unwrap_or((&text, ""));
     let marker = Marker::Status {
         status: status.to_owned(),
         cwd: cwd.to_owned(),
     };
-    Some((marker, at + end.len()))
+    Some((marker, length))
 }
 
 fn push_data(bytes: Bytes, pieces: &mut Vec<Piece>) {
@@ -242,6 +270,9 @@ mod tests {
                 Piece::Data(bytes) => data.extend_from_slice(&bytes),
                 Piece::Start => ends.push((data.len(), Marker::Start)),
                 Piece::End(marker) => ends.push((data.len(), marker)),
+                Piece::Environment(text) => {
+                    ends.push((data.len(), Marker::Environment(text)));
+                }
             }
         }
         (data, ends)

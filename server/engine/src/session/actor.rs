@@ -7,26 +7,32 @@
 
 mod deadlines;
 mod endings;
+mod environment;
+mod nudges;
 mod running;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use execgate_core::audit::{AuditBody, ExecutionIntent};
-use execgate_core::outcome::{Cause, Channel};
+use execgate_core::audit::{AuditBody, ExecutionIntent, HashKey};
+use execgate_core::outcome::Channel;
 use execgate_core::pipeline::PipelineEvent;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::course::Course;
+use super::feed::{Feed, record_inline};
+use super::pump::PumpEvent;
 use super::records::{self, Recorder};
-use super::shell::ShellEvent;
 use super::{Message, Session, SessionState, Shell, ShellSpec};
 use crate::audit::Durability;
 use crate::error::Error;
-use crate::execution::{Command, EventKind, Execution, Notice};
+use crate::execution::{Command, CommandLine, EventKind, Execution, Notice};
 use crate::transport::Transport;
-use running::Running;
+use environment::Rested;
+use running::{Beginning, Running};
 
 /// Silence after which held-back output is let go, so that prompts and progress show.
 const IDLE_FLUSH: Duration = Duration::from_millis(100);
@@ -41,18 +47,14 @@ const DRAIN_READS: usize = 16;
 /// Silence after which the streams of a shell that has ended count as empty.
 const ENDED_QUIET: Duration = Duration::from_millis(20);
 
-/// Programs beside the shell: signals of the ladder.
-const SIGINT: i32 = 2;
-const SIGKILL: i32 = 9;
-const SIGTERM: i32 = 15;
-const SIGCONT: i32 = 18;
-
 /// What a session's task works with.
 pub(crate) struct Context {
     pub(crate) session: Arc<Session>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) spec: ShellSpec,
     pub(crate) recorder: Recorder,
+    /// Key of the hashes of standard input.
+    pub(crate) hash_key: HashKey,
     /// Called once, when the task ends.
     pub(crate) ended: Ended,
 }
@@ -75,12 +77,17 @@ pub(crate) struct Actor {
     transport: Arc<dyn Transport>,
     spec: ShellSpec,
     recorder: Recorder,
+    hash_key: HashKey,
     ended: Option<Ended>,
     mailbox: mpsc::Receiver<Message>,
     /// Nothing while the shell has ended and no command has asked for the next one.
     shell: Option<Shell>,
     running: Option<Running>,
     queue: VecDeque<StartRequest>,
+    /// The programs beside the shell, a task each.
+    beside: JoinSet<()>,
+    /// What the shell exported when it last rested.
+    rested: Rested,
     background: VecDeque<PipelineEvent>,
     background_bytes: usize,
     /// What the next execution should be told.
@@ -92,9 +99,11 @@ pub(crate) struct Actor {
 
 enum Wake {
     Message(Option<Message>),
-    Shell(ShellEvent),
+    Shell(PumpEvent),
     Timer,
+    Fed,
     Room,
+    Beside,
 }
 
 impl Actor {
@@ -106,11 +115,14 @@ impl Actor {
             transport: context.transport,
             spec: context.spec,
             recorder: context.recorder,
+            hash_key: context.hash_key,
             ended: Some(context.ended),
             mailbox,
             shell: Some(shell),
             running: None,
             queue: VecDeque::new(),
+            beside: JoinSet::new(),
+            rested: Rested::default(),
             background: VecDeque::new(),
             background_bytes: 0,
             notices: Vec::new(),
@@ -126,13 +138,17 @@ impl Actor {
         loop {
             match self.wait(&mut events).await {
                 Wake::Message(Some(Message::Start(request))) => self.enqueue(*request).await,
-                Wake::Message(Some(Message::Cancel(id))) => self.cancel(&id),
+                Wake::Message(Some(Message::Nudge(id, nudge))) => self.nudged(&id, nudge).await,
+                Wake::Message(Some(Message::Resize { size, reply })) => {
+                    // The caller may have gone.
+                    let _gone = reply.send(self.resize(size).await);
+                }
                 Wake::Message(Some(Message::Close { reason, done })) => {
                     return self.close(reason, Some(done)).await;
                 }
                 Wake::Message(None) => return self.close("server shutdown", None).await,
-                Wake::Shell(ShellEvent::Output) => self.take_output(&mut events).await,
-                Wake::Shell(ShellEvent::Ended(end)) => {
+                Wake::Shell(PumpEvent::Output) => self.take_output(&mut events).await,
+                Wake::Shell(PumpEvent::Ended(end)) => {
                     if self.shell_ended(end, &mut events).await.is_err() {
                         return self.finish_task("lost");
                     }
@@ -142,7 +158,8 @@ impl Actor {
                         return self.close(reason, None).await;
                     }
                 }
-                Wake::Room => {}
+                Wake::Fed => self.take_waiting_writes().await,
+                Wake::Room | Wake::Beside => {}
             }
         }
     }
@@ -152,16 +169,27 @@ impl Actor {
         let log = self
             .running
             .as_ref()
-            .map(|running| Arc::clone(&running.execution));
+            .map(|running| Arc::clone(&running.course.execution));
         let full = log
             .as_ref()
             .is_some_and(|execution| execution.log.is_full());
         let shell = self.shell.as_mut();
+        // Only a command that has begun has opened its input.
+        let begun = shell
+            .as_ref()
+            .is_some_and(|shell| shell.pump.pipeline.has_begun());
+        let feed = self
+            .running
+            .as_mut()
+            .and_then(|running| running.feed.as_mut())
+            .filter(|_| begun);
         tokio::select! {
             event = next_of(shell, !full, events) => Wake::Shell(event),
             message = self.mailbox.recv() => Wake::Message(message),
+            () = fed(feed) => Wake::Fed,
             () = tokio::time::sleep_until(timer) => Wake::Timer,
             () = until_room(log), if full => Wake::Room,
+            Some(_ended) = self.beside.join_next() => Wake::Beside,
         }
     }
 
@@ -170,11 +198,11 @@ impl Actor {
         let flush = self
             .shell
             .as_ref()
-            .filter(|shell| shell.pipeline.holds_back())
+            .filter(|shell| shell.pump.pipeline.holds_back())
             .map(|_| self.last_output + IDLE_FLUSH);
         let due = match &self.running {
             Some(running) => running.next_due(),
-            None => self.idle_end(),
+            None => self.rest_end().unwrap_or_else(|| self.idle_end()),
         };
         let lifetime = self
             .session
@@ -188,11 +216,18 @@ impl Actor {
     }
 
     fn idle_end(&self) -> Instant {
-        self.last_active + self.session.settings.idle_ttl
+        // A session is not idle while something runs in it.
+        let since = match self.beside.is_empty() {
+            true => self.last_active,
+            false => Instant::now(),
+        };
+        since + self.session.settings.idle_ttl
     }
 
     async fn enqueue(&mut self, request: StartRequest) {
-        if self.running.is_some() {
+        if let CommandLine::Argv(_) = request.command.line {
+            self.start_beside(request).await;
+        } else if self.running.is_some() {
             self.queue.push_back(request);
         } else {
             self.start(request).await;
@@ -210,6 +245,10 @@ impl Actor {
         if let Err(error) = self.prepare(&command).await {
             return self.refuse(&execution, error);
         }
+        let input = match self.input_for(&command).await {
+            Ok(input) => input,
+            Err(error) => return self.refuse(&execution, error),
+        };
         let intent = AuditBody::ExecutionIntent(intent);
         let recorded = self
             .recorder
@@ -218,26 +257,27 @@ impl Actor {
         if let Err(error) = recorded {
             return self.refuse(&execution, error.into());
         }
+        record_inline(&execution, &command.stdin, &self.recorder, &self.hash_key).await;
         let mut events = Vec::new();
         if let Some(shell) = self.shell.as_mut() {
-            shell.drain(DRAIN_READS, &mut events);
+            shell.pump.drain(DRAIN_READS, &mut events);
         }
         self.absorb(&mut events).await;
         let limit = command
             .timeout
             .unwrap_or(self.session.settings.default_timeout);
-        let snapshot = self.session.snapshot();
+        let beginning = Beginning {
+            course: Course::begin(Arc::clone(&execution), limit, span),
+            script: command.line.text().into_owned(),
+            command,
+            cwd: self.session.snapshot().cwd,
+            input,
+        };
         let Some(shell) = self.shell.as_mut() else {
             return self.refuse(&execution, self.session.over());
         };
-        match Running::begin(
-            Arc::clone(&execution),
-            command,
-            limit,
-            snapshot.cwd,
-            span,
-            (shell, &mut events),
-        ) {
+        self.rested.is_stale = true;
+        match Running::begin(beginning, shell, &mut events) {
             Err(error) => return self.refuse(&execution, error),
             Ok(running) => self.running = Some(running),
         }
@@ -254,6 +294,10 @@ impl Actor {
         if self.shell.is_none() {
             self.restart("it had ended").await?;
         }
+        self.check_generation(command)
+    }
+
+    fn check_generation(&self, command: &Command) -> Result<(), Error> {
         let actual = self.session.snapshot().generation;
         match command.expected_generation {
             Some(expected) if expected != actual => Err(Error::GenerationMismatch {
@@ -292,24 +336,6 @@ impl Actor {
         }
     }
 
-    fn cancel(&mut self, id: &execgate_core::ids::ExecutionId) {
-        if let Some(running) = self
-            .running
-            .as_mut()
-            .filter(|running| running.execution.id == *id)
-        {
-            running.stop(Cause::Cancelled);
-        }
-        let waiting = self
-            .queue
-            .iter()
-            .position(|request| request.execution.id == *id);
-        if let Some(request) = waiting.and_then(|at| self.queue.remove(at)) {
-            let execution = request.execution.id.clone();
-            self.refuse(&request.execution, Error::ExecutionNotFound { execution });
-        }
-    }
-
     /// Takes in what the pipeline let go and, if that ends the command, starts the next.
     async fn take_output(&mut self, events: &mut Vec<PipelineEvent>) {
         self.absorb(events).await;
@@ -328,43 +354,41 @@ impl Actor {
     async fn absorb(&mut self, events: &mut Vec<PipelineEvent>) {
         self.last_output = Instant::now();
         for event in events.drain(..) {
-            match (event, &self.running) {
-                (
-                    PipelineEvent::Output {
-                        channel: Channel::Background,
-                        offset,
-                        data,
-                    },
-                    _,
-                ) => {
-                    self.keep_background(PipelineEvent::Output {
-                        channel: Channel::Background,
-                        offset,
-                        data,
-                    });
+            match event {
+                PipelineEvent::Output {
+                    channel: Channel::Background,
+                    ..
+                } => self.keep_background(event),
+                PipelineEvent::Output {
+                    channel,
+                    offset,
+                    data,
+                } => {
+                    if let Some(running) = &self.running {
+                        running.course.execution.log.push(EventKind::Output {
+                            channel,
+                            offset,
+                            data,
+                        });
+                    }
                 }
-                (
-                    PipelineEvent::Output {
-                        channel,
-                        offset,
-                        data,
-                    },
-                    Some(running),
-                ) => {
-                    running.execution.log.push(EventKind::Output {
-                        channel,
-                        offset,
-                        data,
-                    });
-                }
-                (PipelineEvent::Ended(end), Some(running)) => {
-                    let totals = self.shell.as_ref().map(|shell| shell.pipeline.totals());
-                    let ending = running.ending(&end, totals.unwrap_or_default());
+                PipelineEvent::Ended(end) => {
+                    let totals = self
+                        .shell
+                        .as_ref()
+                        .map(|shell| shell.pump.pipeline.totals());
+                    let running = self.running.as_ref();
+                    // A marker for nobody: the trailer of a command that is over.
+                    let Some(ending) =
+                        running.map(|running| running.ending(&end, totals.unwrap_or_default()))
+                    else {
+                        continue;
+                    };
                     self.session.update(|now| now.cwd.clone_from(&end.cwd));
                     self.complete(ending).await;
                 }
-                // A marker for nobody: the trailer of a command that is over.
-                (PipelineEvent::Output { .. } | PipelineEvent::Ended(_), None) => {}
+                // An answer that came too late.
+                PipelineEvent::Environment(_) => {}
             }
         }
     }
@@ -372,7 +396,7 @@ impl Actor {
     fn keep_background(&mut self, event: PipelineEvent) {
         let bytes = |event: &PipelineEvent| match event {
             PipelineEvent::Output { data, .. } => data.len(),
-            PipelineEvent::Ended(_) => 0,
+            PipelineEvent::Ended(_) | PipelineEvent::Environment(_) => 0,
         };
         self.background_bytes += bytes(&event);
         self.background.push_back(event);
@@ -389,8 +413,12 @@ impl Actor {
         let Some(running) = self.running.take() else {
             return;
         };
-        let id = &running.execution.id;
-        running.close_span(&ending);
+        if let (Some(_), Some(shell)) = (&running.feed, &self.shell) {
+            // What was typed for this command is not for the next one.
+            shell.pump.control().forget_typed();
+        }
+        let id = &running.course.execution.id;
+        running.course.close_span(&ending);
         self.recorder
             .note(Some(id), records::outcome(&ending))
             .await;
@@ -400,7 +428,7 @@ impl Actor {
             now.last_active = std::time::SystemTime::now();
         });
         self.session.executions().finished(id);
-        running.execution.finish(ending);
+        running.course.execution.finish(ending);
     }
 }
 
@@ -408,9 +436,16 @@ async fn next_of(
     shell: Option<&mut Shell>,
     reading: bool,
     events: &mut Vec<PipelineEvent>,
-) -> ShellEvent {
+) -> PumpEvent {
     match shell {
-        Some(shell) => shell.next(reading, events).await,
+        Some(shell) => shell.pump.next(reading, events).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn fed(feed: Option<&mut Feed>) {
+    match feed {
+        Some(feed) => feed.pump().await,
         None => std::future::pending().await,
     }
 }

@@ -18,6 +18,9 @@ const KEPT_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
 /// Executions that may wait for their turn.
 pub(crate) const QUEUE_LIMIT: usize = 64;
 
+/// Programs that may run beside the shell at once.
+const BESIDE_LIMIT: usize = 64;
+
 /// Ids that are remembered after their executions are forgotten; beyond it a session
 /// takes no more ids of the client's choice, since it could no longer refuse a repeat.
 const REMEMBERED_IDS: usize = 65_536;
@@ -28,12 +31,25 @@ pub(crate) struct Executions {
     known: HashMap<ExecutionId, Arc<Execution>>,
     /// In the order in which they were asked for.
     order: VecDeque<ExecutionId>,
-    /// The first has the foreground.
+    /// The scripts; the first has the foreground.
     active: VecDeque<ExecutionId>,
+    /// The programs beside the shell.
+    beside: HashSet<ExecutionId>,
     /// The finished ones that still hold output, and how many bytes.
     outputs: VecDeque<(Arc<Execution>, usize)>,
     output_bytes: usize,
     forgotten: HashSet<ExecutionId>,
+}
+
+/// Where an execution is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the shell, now or not at all.
+    Foreground,
+    /// In the shell, when it is its turn.
+    Queue,
+    /// Beside the shell.
+    Beside,
 }
 
 /// What came of asking for an id.
@@ -66,18 +82,25 @@ impl Executions {
         }
     }
 
-    /// Enters an execution, in the foreground or, if `queue`, behind what runs.
-    pub(crate) fn reserve(&mut self, execution: &Arc<Execution>, queue: bool) -> Reserved {
+    /// Enters an execution where it is to run.
+    pub(crate) fn reserve(&mut self, execution: &Arc<Execution>, place: Place) -> Reserved {
         if let Some(known) = self.lookup(&execution.id, execution.payload) {
             return known;
         }
-        if let (Some(running), false) = (self.active.front(), queue) {
+        if let (Some(running), Place::Foreground) = (self.active.front(), place) {
             return Reserved::Busy(running.clone());
         }
-        if self.active.len() > QUEUE_LIMIT || self.forgotten.len() >= REMEMBERED_IDS {
+        let full = match place {
+            Place::Foreground | Place::Queue => self.active.len() > QUEUE_LIMIT,
+            Place::Beside => self.beside.len() >= BESIDE_LIMIT,
+        };
+        if full || self.forgotten.len() >= REMEMBERED_IDS {
             return Reserved::Full;
         }
-        self.active.push_back(execution.id.clone());
+        match place {
+            Place::Foreground | Place::Queue => self.active.push_back(execution.id.clone()),
+            Place::Beside => drop(self.beside.insert(execution.id.clone())),
+        }
         self.order.push_back(execution.id.clone());
         self.known
             .insert(execution.id.clone(), Arc::clone(execution));
@@ -87,6 +110,7 @@ impl Executions {
     /// Frees an id whose execution never started.
     pub(crate) fn release(&mut self, id: &ExecutionId) {
         self.active.retain(|active| active != id);
+        self.beside.remove(id);
         self.order.retain(|known| known != id);
         self.known.remove(id);
     }
@@ -94,6 +118,7 @@ impl Executions {
     /// The execution is over: it keeps its place in the table, within bounds.
     pub(crate) fn finished(&mut self, id: &ExecutionId) {
         self.active.retain(|active| active != id);
+        self.beside.remove(id);
         if let Some(execution) = self.known.get(id) {
             let bytes = execution.log.retained();
             self.output_bytes += bytes;
@@ -103,7 +128,7 @@ impl Executions {
             let Some(oldest) = self.order.front().cloned() else {
                 break;
             };
-            if self.active.contains(&oldest) {
+            if self.active.contains(&oldest) || self.beside.contains(&oldest) {
                 break;
             }
             self.order.pop_front();

@@ -8,6 +8,7 @@
 //! A shell's stdin is a socket pair and not a pipe: a child could reopen a pipe through
 //! /proc/PID/fd and write commands that nobody judged; a socket cannot be reopened.
 
+mod inputs;
 mod link;
 mod terminal;
 
@@ -26,10 +27,13 @@ use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
 use super::{
-    EndedProcess, Inspection, Leftovers, Process, ProcessControl, ProcessEnd, Program,
-    ProgramStreams, SignalScope, Transport, TransportError,
+    EndedProcess, Inspection, Leftovers, NamedInput, Process, ProcessControl, ProcessEnd, Program,
+    ProgramStdin, ProgramStreams, SignalScope, Transport, TransportError, WindowSize, Writer,
 };
-use crate::launcher::{ProbeResult, Request, STEP_DIRECTORY, STEP_EXECUTE, Setup, SpawnRequest};
+use crate::launcher::{
+    Identity, ProbeResult, Request, STEP_DIRECTORY, STEP_EXECUTE, Setup, SpawnRequest,
+};
+pub(crate) use inputs::Inputs;
 use link::{Answer, Link};
 
 /// Size asked for an output pipe, in bytes: room for the command to run ahead while the
@@ -45,6 +49,8 @@ const CLOSE_GRACE: Duration = Duration::from_millis(200);
 pub struct LocalTransport {
     link: Arc<Link>,
     next_program: AtomicU64,
+    inputs: Arc<Inputs>,
+    identity: Option<Identity>,
 }
 
 impl LocalTransport {
@@ -53,12 +59,19 @@ impl LocalTransport {
     ///
     /// # Errors
     /// Where the launcher cannot be started.
-    pub fn start(launcher: &PathBuf, setup: Setup) -> Result<Self, TransportError> {
+    pub(crate) fn start(
+        launcher: &PathBuf,
+        setup: Setup,
+        inputs: Arc<Inputs>,
+    ) -> Result<Self, TransportError> {
         let link = Link::start(launcher)?;
+        let identity = setup.identity.clone();
         link.tell(&Request::Setup(setup), &[])?;
         Ok(Self {
             link,
             next_program: AtomicU64::new(1),
+            inputs,
+            identity,
         })
     }
 
@@ -86,10 +99,11 @@ impl LocalTransport {
 
     async fn spawn_program(&self, program: &Program) -> Result<Process, TransportError> {
         let id = self.next_program.fetch_add(1, Ordering::Relaxed);
-        let streams = Streams::open(program.streams).map_err(|source| TransportError::Io {
-            action: "open the program's streams",
-            source,
-        })?;
+        let streams =
+            Streams::open(program.stdin, program.streams).map_err(|source| TransportError::Io {
+                action: "open the program's streams",
+                source,
+            })?;
         let request = Request::Spawn(SpawnRequest {
             id,
             program: program.program.clone(),
@@ -124,6 +138,15 @@ impl LocalTransport {
 impl Transport for LocalTransport {
     fn spawn<'a>(&'a self, program: &'a Program) -> BoxFuture<'a, Result<Process, TransportError>> {
         self.spawn_program(program).boxed()
+    }
+
+    fn open_input(&self) -> BoxFuture<'_, Result<NamedInput, TransportError>> {
+        let input = self.inputs.open(self.identity.as_ref());
+        let input = input.map_err(|source| TransportError::Io {
+            action: "make a pipe for the command's input",
+            source,
+        });
+        std::future::ready(input).boxed()
     }
 
     fn close(&self, leftovers: Leftovers) -> BoxFuture<'_, Vec<EndedProcess>> {
@@ -167,9 +190,15 @@ fn launch_error(program: &Program, step: &str, errno: i32) -> TransportError {
 
 /// Both ends of a program's streams.
 struct Streams {
-    stdin: OwnedFd,
+    stdin: Input,
     output: Output,
     childs: [OwnedFd; 3],
+}
+
+enum Input {
+    Private(std::os::unix::net::UnixStream),
+    Pipe(OwnedFd),
+    Closed,
 }
 
 enum Output {
@@ -177,10 +206,27 @@ enum Output {
     Terminal(OwnedFd),
 }
 
+impl Input {
+    fn open(stdin: ProgramStdin) -> std::io::Result<(Self, OwnedFd)> {
+        match stdin {
+            ProgramStdin::Private => {
+                let (ours, childs) = std::os::unix::net::UnixStream::pair()?;
+                ours.set_nonblocking(true)?;
+                Ok((Self::Private(ours), childs.into()))
+            }
+            ProgramStdin::Pipe => {
+                let (childs, ours) = pipe_with(PipeFlags::CLOEXEC)?;
+                rustix::io::ioctl_fionbio(&ours, true)?;
+                Ok((Self::Pipe(ours), childs))
+            }
+            ProgramStdin::Closed => Ok((Self::Closed, std::fs::File::open("/dev/null")?.into())),
+        }
+    }
+}
+
 impl Streams {
-    fn open(streams: ProgramStreams) -> std::io::Result<Self> {
-        let (stdin, child_stdin) = std::os::unix::net::UnixStream::pair()?;
-        stdin.set_nonblocking(true)?;
+    fn open(stdin: ProgramStdin, streams: ProgramStreams) -> std::io::Result<Self> {
+        let (stdin, child_stdin) = Input::open(stdin)?;
         let (output, child_stdout, child_stderr) = match streams {
             ProgramStreams::Separate => {
                 let (stdout, child_stdout) = output_pipe()?;
@@ -194,9 +240,9 @@ impl Streams {
             }
         };
         Ok(Self {
-            stdin: stdin.into(),
+            stdin,
             output,
-            childs: [child_stdin.into(), child_stdout, child_stderr],
+            childs: [child_stdin, child_stdout, child_stderr],
         })
     }
 
@@ -205,14 +251,23 @@ impl Streams {
             action: "watch the program's streams",
             source,
         };
-        control.stdin = self.stdin.as_raw_fd();
-        let stdin = UnixStream::from_std(self.stdin.into()).map_err(registered)?;
+        let stdin: Option<Writer> = match self.stdin {
+            Input::Private(ours) => {
+                control.stdin = ours.as_raw_fd();
+                Some(Box::new(UnixStream::from_std(ours).map_err(registered)?))
+            }
+            Input::Pipe(ours) => {
+                let sender = pipe::Sender::from_owned_fd(ours).map_err(registered)?;
+                Some(Box::new(sender))
+            }
+            Input::Closed => None,
+        };
         match self.output {
             Output::Pipes { stdout, stderr } => {
                 let stdout = pipe::Receiver::from_owned_fd(stdout).map_err(registered)?;
                 let stderr = pipe::Receiver::from_owned_fd(stderr).map_err(registered)?;
                 Ok(Process {
-                    stdin: Box::new(stdin),
+                    stdin,
                     stdout: Box::new(stdout),
                     stderr: Some(Box::new(stderr)),
                     control: Box::new(control),
@@ -221,9 +276,9 @@ impl Streams {
             Output::Terminal(master) => {
                 let terminal = Arc::new(master);
                 control.terminal = Some(Arc::clone(&terminal));
-                let reader = terminal::Reader::new(terminal).map_err(registered)?;
+                let reader = terminal::Terminal::new(&terminal).map_err(registered)?;
                 Ok(Process {
-                    stdin: Box::new(stdin),
+                    stdin,
                     stdout: Box::new(reader),
                     stderr: None,
                     control: Box::new(control),
@@ -311,6 +366,32 @@ impl ProcessControl for LocalControl {
 
     fn inspect(&self) -> BoxFuture<'_, Result<Inspection, TransportError>> {
         self.look().boxed()
+    }
+
+    fn keyboard(&self) -> Option<Writer> {
+        let terminal = terminal::Terminal::new(self.terminal.as_ref()?);
+        // A second watch over one terminal is refused where descriptors run out.
+        terminal.ok().map(|keyboard| Box::new(keyboard) as Writer)
+    }
+
+    fn forget_typed(&self) {
+        if let Some(terminal) = &self.terminal {
+            // A terminal whose programs have all gone has nothing typed.
+            let _gone = terminal::forget_typed(terminal.as_fd());
+        }
+    }
+
+    fn resize(&self, size: WindowSize) -> BoxFuture<'_, Result<(), TransportError>> {
+        let done = match &self.terminal {
+            None => Err(TransportError::NoTerminal),
+            Some(terminal) => {
+                terminal::resize(terminal.as_fd(), size).map_err(|source| TransportError::Io {
+                    action: "resize the terminal",
+                    source,
+                })
+            }
+        };
+        std::future::ready(done).boxed()
     }
 }
 

@@ -8,10 +8,12 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod argv;
 mod gate;
 mod lifecycle;
 mod record;
 mod sabotage;
 mod shells;
+mod stdin;
 mod support;
 mod terminal;

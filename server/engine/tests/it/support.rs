@@ -12,8 +12,10 @@ use execgate_core::ids::Principal;
 use execgate_core::outcome::Outcome;
 use execgate_core::policy::Policy;
 use execgate_core::redact::RedactionRules;
-use execgate_engine::audit::{AuditStore, SegmentLog, SegmentLogOptions};
-use execgate_engine::execution::{Command, ExecResult, Follower, Notice, RETAINED_BYTES};
+use execgate_engine::audit::{AuditQuery, AuditRecord, AuditStore, SegmentLog, SegmentLogOptions};
+use execgate_engine::execution::{
+    Command, CommandLine, ExecResult, Follower, Notice, RETAINED_BYTES, Stdin,
+};
 use execgate_engine::local::{LocalSettings, LocalUser};
 use execgate_engine::session::{OnShellExit, Session, SessionSettings};
 use execgate_engine::transport::Leftovers;
@@ -130,12 +132,27 @@ impl Gate {
             .unwrap_or_else(|_| panic!("no end of {script:?}"))
     }
 
+    /// Everything that is recorded so far.
+    pub(crate) async fn records(&self) -> Vec<AuditRecord> {
+        let all = AuditQuery::default();
+        self.audit.list(all).await.unwrap().records
+    }
+
     pub(crate) async fn close(&self, session: &Session) {
         self.engine
             .close_session(&self.principal, &session.id)
             .await
             .unwrap();
     }
+}
+
+/// Follows an execution to its end.
+pub(crate) async fn finish(follower: Follower) -> ExecResult {
+    let budget = OutputBudget::default();
+    let text = follower.execution().command.clone();
+    tokio::time::timeout(Duration::from_secs(30), follower.result(&budget))
+        .await
+        .unwrap_or_else(|_| panic!("no end of {text:?}"))
 }
 
 pub(crate) fn defaults() -> SessionSettings {
@@ -157,12 +174,20 @@ pub(crate) fn defaults() -> SessionSettings {
 
 pub(crate) fn command(script: &str) -> Command {
     Command {
-        script: script.into(),
+        line: CommandLine::Script(script.into()),
+        stdin: Stdin::Closed,
         timeout: None,
         env: BTreeMap::new(),
         cwd: None,
         expected_generation: None,
         queue_if_busy: false,
+    }
+}
+
+pub(crate) fn argv(words: &[&str]) -> Command {
+    Command {
+        line: CommandLine::Argv(words.iter().map(|&word| word.to_owned()).collect()),
+        ..command("")
     }
 }
 

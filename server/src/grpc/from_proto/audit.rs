@@ -100,12 +100,12 @@ fn kind(field: &str, number: i32) -> Result<AuditKind, Refusal> {
         Kind::ExecutionAbandoned => AuditKind::ExecutionAbandoned,
         Kind::SignalSent => AuditKind::SignalSent,
         Kind::ShellRestarted => AuditKind::ShellRestarted,
+        Kind::StdinWritten => AuditKind::StdinWritten,
         Kind::AuthFailure => AuditKind::AuthFailure,
         Kind::ServerStarted => AuditKind::ServerStarted,
         Kind::ServerStopped => AuditKind::ServerStopped,
         Kind::Recovered => AuditKind::Recovered,
-        Kind::StdinWritten
-        | Kind::CheckpointCreated
+        Kind::CheckpointCreated
         | Kind::CheckpointRestored
         | Kind::CheckpointDeleted
         | Kind::PolicyReloaded

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use execgate_core::budget::OutputBudget;
 use execgate_core::ids::{ExecutionId, SessionId};
 use execgate_core::outcome::Channel;
-use execgate_engine::execution::Command;
+use execgate_engine::execution::{Command, CommandLine, Stdin as EngineStdin};
 use execgate_proto::v1;
 use v1::execution_spec::{Command as ProtoCommand, Stdin};
 
@@ -21,6 +22,8 @@ use crate::grpc::to_proto;
 const MAX_GRACE: Duration = Duration::from_secs(60);
 /// Bytes of arguments of an argv execution at most.
 pub(crate) const MAX_ARGV_BYTES: usize = 128 * 1024;
+/// Bytes of standard input in one request at most: a piece that fits a message with room.
+pub(crate) const MAX_STDIN_BYTES: usize = 1024 * 1024;
 
 /// A command that is asked for.
 #[derive(Debug)]
@@ -65,18 +68,21 @@ pub(crate) struct Attach {
     pub(crate) notices_seen: u64,
 }
 
-/// What a policy is asked about.
+/// Bytes for a running execution.
 #[derive(Debug)]
-pub(crate) enum Judged {
-    /// Text for the shell.
-    Script(String),
-    /// A program and its arguments.
-    Argv(Vec<String>),
+pub(crate) struct WriteStdin {
+    pub(crate) session: SessionId,
+    pub(crate) execution: ExecutionId,
+    /// Offset of the first byte; after the last accepted one where it is not said.
+    pub(crate) offset: Option<u64>,
+    pub(crate) data: Bytes,
+    /// Whether the input ends with them.
+    pub(crate) eof: bool,
 }
 
 /// What Exec is asked.
 pub(crate) fn of_exec(request: v1::ExecRequest, edge: &Edge) -> Result<Ask, Refusal> {
-    of_run(
+    ask(
         v1::RunRequest {
             session_id: request.session_id,
             execution_id: request.execution_id,
@@ -93,6 +99,16 @@ pub(crate) fn of_exec(request: v1::ExecRequest, edge: &Edge) -> Result<Ask, Refu
 
 /// What Run is asked.
 pub(crate) fn of_run(request: v1::RunRequest, edge: &Edge) -> Result<Ask, Refusal> {
+    let stdin = request.spec.as_ref().and_then(|spec| spec.stdin.as_ref());
+    if let Some(Stdin::Open(_)) = stdin {
+        let reason = "cannot be open in Run, whose caller only waits; use Exec";
+        return Err(Refusal::field("spec.open", reason));
+    }
+    ask(request, edge)
+}
+
+/// What Exec and Run are asked alike.
+fn ask(request: v1::RunRequest, edge: &Edge) -> Result<Ask, Refusal> {
     let id = fields::given(request.execution_id);
     let budget = request
         .output_budget
@@ -172,11 +188,15 @@ pub(crate) fn executions_page(
 }
 
 /// What EvaluatePolicy is asked about; the rest of the spec does not matter to a policy.
-pub(crate) fn judged(spec: Option<v1::ExecutionSpec>, edge: &Edge) -> Result<Judged, Refusal> {
-    match self::spec(spec)?.command {
+pub(crate) fn judged(spec: Option<v1::ExecutionSpec>, edge: &Edge) -> Result<CommandLine, Refusal> {
+    line(self::spec(spec)?.command, edge)
+}
+
+fn line(command: Option<ProtoCommand>, edge: &Edge) -> Result<CommandLine, Refusal> {
+    match command {
         None => Err(Refusal::field("spec.command", "is required")),
-        Some(ProtoCommand::Script(text)) => script(text, edge).map(Judged::Script),
-        Some(ProtoCommand::Argv(argv)) => arguments(argv).map(Judged::Argv),
+        Some(ProtoCommand::Script(text)) => script(text, edge).map(CommandLine::Script),
+        Some(ProtoCommand::Argv(argv)) => arguments(argv).map(CommandLine::Argv),
     }
 }
 
@@ -185,19 +205,14 @@ fn spec(spec: Option<v1::ExecutionSpec>) -> Result<v1::ExecutionSpec, Refusal> {
 }
 
 fn command(spec: v1::ExecutionSpec, edge: &Edge) -> Result<Command, Refusal> {
-    let script = match spec.command {
-        None => return Err(Refusal::field("spec.command", "is required")),
-        Some(ProtoCommand::Script(text)) => script(text, edge)?,
-        Some(ProtoCommand::Argv(argv)) => {
-            arguments(argv)?;
-            return Err(Refusal::not_implemented("field spec.argv"));
+    let line = line(spec.command, edge)?;
+    let stdin = match spec.stdin {
+        None | Some(Stdin::Closed(_)) => EngineStdin::Closed,
+        Some(Stdin::Inline(inline)) => {
+            EngineStdin::Inline(stdin_bytes("spec.inline.data", inline.data)?)
         }
+        Some(Stdin::Open(_)) => EngineStdin::Open,
     };
-    match spec.stdin {
-        None | Some(Stdin::Closed(_)) => {}
-        Some(Stdin::Inline(_)) => return Err(Refusal::not_implemented("field spec.inline")),
-        Some(Stdin::Open(_)) => return Err(Refusal::not_implemented("field spec.open")),
-    }
     match enumeration("spec.timeout_action", spec.timeout_action)? {
         v1::TimeoutAction::Unspecified | v1::TimeoutAction::Ladder => {}
         v1::TimeoutAction::Kill | v1::TimeoutAction::Notify => {
@@ -214,12 +229,49 @@ fn command(spec: v1::ExecutionSpec, edge: &Edge) -> Result<Command, Refusal> {
         return Err(Refusal::not_implemented("field spec.grace_period"));
     }
     Ok(Command {
-        script,
+        line,
+        stdin,
         timeout: duration("spec.timeout", spec.timeout, MAX_TIMEOUT)?,
         env: fields::environment("spec.env", spec.env)?,
         cwd: fields::path("spec.cwd", spec.cwd)?,
         expected_generation: None,
         queue_if_busy: false,
+    })
+}
+
+/// Bytes for a command's standard input.
+fn stdin_bytes(field: &str, data: Bytes) -> Result<Bytes, Refusal> {
+    if data.len() > MAX_STDIN_BYTES {
+        let reason = format!("has {} bytes, at most {MAX_STDIN_BYTES}", data.len());
+        return Err(Refusal::field(field, reason));
+    }
+    Ok(data)
+}
+
+/// What WriteStdin is asked.
+pub(crate) fn write(request: v1::WriteStdinRequest) -> Result<WriteStdin, Refusal> {
+    Ok(WriteStdin {
+        session: session_id(&request.session_id)?,
+        execution: fields::execution_id(&request.execution_id)?,
+        offset: request.offset,
+        data: stdin_bytes("data", request.data)?,
+        eof: request.eof,
+    })
+}
+
+/// The signal that is to be sent, by its number on Linux.
+pub(crate) fn signal(number: i32) -> Result<i32, Refusal> {
+    Ok(match enumeration("signal", number)? {
+        v1::SignalKind::Unspecified => return Err(Refusal::field("signal", "is required")),
+        v1::SignalKind::Hup => 1,
+        v1::SignalKind::Int => 2,
+        v1::SignalKind::Quit => 3,
+        v1::SignalKind::Kill => 9,
+        v1::SignalKind::Usr1 => 10,
+        v1::SignalKind::Usr2 => 12,
+        v1::SignalKind::Term => 15,
+        v1::SignalKind::Cont => 18,
+        v1::SignalKind::Tstp => 20,
     })
 }
 

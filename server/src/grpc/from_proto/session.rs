@@ -195,6 +195,15 @@ fn terminal(
     })
 }
 
+/// The size that a terminal is to have.
+pub(crate) fn terminal_size(size: Option<v1::TerminalSize>) -> Result<WindowSize, Refusal> {
+    let size = size.ok_or_else(|| Refusal::field("size", "is required"))?;
+    Ok(WindowSize {
+        rows: cells("size.rows", size.rows, DEFAULT_ROWS)?,
+        columns: cells("size.columns", size.columns, DEFAULT_COLUMNS)?,
+    })
+}
+
 fn cells(field: &str, number: u32, default: u16) -> Result<u16, Refusal> {
     match u16::try_from(number) {
         Ok(0) => Ok(default),

@@ -122,6 +122,12 @@ fn server_body(body: AuditBody) -> Option<Body> {
             generation: restarted.generation,
             reason: restarted.reason,
         }),
+        AuditBody::StdinWritten(written) => Body::StdinWritten(v1::StdinWrittenRecord {
+            offset: written.offset,
+            length: written.bytes,
+            data_hash: digest(&written.hash),
+            eof: written.eof,
+        }),
         AuditBody::AuthFailure(failure) => Body::AuthFailure(v1::AuthFailureRecord {
             method: failure.method,
             peer: failure.peer,
@@ -164,7 +170,8 @@ fn signal_reason(reason: &str) -> v1::SignalReason {
     }
 }
 
-fn command_kind(kind: CommandKind) -> v1::CommandKind {
+/// How a command was given.
+pub(crate) fn command_kind(kind: CommandKind) -> v1::CommandKind {
     match kind {
         CommandKind::Script => v1::CommandKind::Script,
         CommandKind::Argv => v1::CommandKind::Argv,

@@ -12,7 +12,7 @@ use super::time::duration;
 use crate::grpc::MAX_REQUEST_BYTES;
 use crate::grpc::edge::{Edge, KEEP_ALIVE_INTERVAL, MAX_TIMEOUT};
 use crate::grpc::exec::MAX_CHUNK_BYTES;
-use crate::grpc::from_proto::{MAX_ARGV_BYTES, MAX_ENV_BYTES};
+use crate::grpc::from_proto::{MAX_ARGV_BYTES, MAX_ENV_BYTES, MAX_STDIN_BYTES};
 
 /// Version of the API, as `capabilities.proto` defines it.
 const API_VERSION: &str = "1.0";
@@ -21,7 +21,14 @@ const RETAINED_EXECUTIONS: u32 = 256;
 /// Script executions that the engine lets wait in one session.
 const QUEUED_EXECUTIONS: u32 = 64;
 /// The optional features that are on, sorted.
-const FEATURES: [&str; 3] = ["attach", "evaluate_policy", "queue"];
+const FEATURES: [&str; 6] = [
+    "argv",
+    "attach",
+    "evaluate_policy",
+    "queue",
+    "signal",
+    "stdin",
+];
 
 /// Everything that GetCapabilities answers.
 pub(crate) fn capabilities(edge: &Edge, principal: &Principal) -> v1::GetCapabilitiesResponse {
@@ -77,6 +84,7 @@ fn limits(edge: &Edge) -> v1::Limits {
         max_script_bytes: engine.max_command_bytes as u64,
         max_argv_bytes: MAX_ARGV_BYTES as u64,
         max_env_bytes: MAX_ENV_BYTES as u64,
+        max_stdin_bytes: MAX_STDIN_BYTES as u64,
         max_timeout: Some(duration(MAX_TIMEOUT)),
         default_timeout: Some(duration(edge.defaults.timeout)),
         max_idle_ttl: Some(duration(edge.defaults.max_idle_ttl())),

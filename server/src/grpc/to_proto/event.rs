@@ -10,6 +10,7 @@ use execgate_proto::v1;
 use v1::exec_event::Kind;
 use v1::notice::Kind as NoticeKind;
 
+use super::audit::command_kind;
 use super::outcome::finished;
 use super::time::{duration, timestamp};
 use crate::grpc::edge::Edge;
@@ -34,7 +35,7 @@ impl ExecutionView {
             session_id: self.session.id.to_string(),
             execution_id: self.execution.id.to_string(),
             generation: snapshot.generation,
-            kind: v1::CommandKind::Script.into(),
+            kind: command_kind(self.execution.kind).into(),
             command: Edge::shown_command(&self.execution.command),
             cwd: self.edge.redact(&snapshot.cwd),
             start_time: self.execution.started().map(timestamp),
@@ -120,6 +121,19 @@ pub(crate) fn notice(notice: &Notice, number: u64, edge: &Edge) -> v1::Notice {
                 Some(NoticeKind::SignalSent(v1::SignalSent { signal, reason })),
             )
         }
+        Notice::Stopped { signal } => {
+            let signal = signal_name(*signal);
+            (
+                format!("the command was stopped by {signal}"),
+                Some(NoticeKind::ExecutionStopped(v1::ExecutionStopped {
+                    signal,
+                })),
+            )
+        }
+        Notice::Continued => (
+            "the command goes on".to_owned(),
+            Some(NoticeKind::ExecutionContinued(v1::ExecutionContinued {})),
+        ),
         Notice::ShellContinued => (
             "the shell had stopped itself and was told to go on".to_owned(),
             Some(NoticeKind::ExecutionContinued(v1::ExecutionContinued {})),

@@ -1,12 +1,13 @@
 //! Executions and their results.
 
+use execgate_core::audit::CommandKind;
 use execgate_core::budget::BudgetReport;
 use execgate_core::outcome::Channel;
-use execgate_engine::execution::{CollectedStream, ExecResult};
+use execgate_engine::execution::{CollectedStream, ExecResult, Execution};
 use execgate_proto::v1;
 
 use super::time::timestamp;
-use super::{ExecutionView, channel, notice};
+use super::{ExecutionView, channel, command_kind, notice};
 use crate::grpc::edge::Edge;
 
 /// An execution as it is now.
@@ -16,20 +17,28 @@ pub(crate) fn execution(view: &ExecutionView) -> v1::Execution {
         session_id: execution.session.to_string(),
         execution_id: execution.id.to_string(),
         state: execution_state(view).into(),
-        kind: v1::CommandKind::Script.into(),
+        kind: command_kind(execution.kind).into(),
         command: Edge::shown_command(&execution.command),
         generation: view.session.snapshot().generation,
         create_time: Some(timestamp(execution.created)),
         start_time: execution.started().map(timestamp),
         finished: view.finished(),
+        stdin_offset: execution.stdin_offset(),
+        stdin_open: execution.stdin_open(),
         ..v1::Execution::default()
     }
 }
 
 /// Where an execution is in its life.
 pub(crate) fn execution_state(view: &ExecutionView) -> v1::ExecutionState {
-    match (view.execution.started(), view.execution.ending()) {
+    state_of(&view.execution)
+}
+
+/// Where an execution is in its life.
+pub(crate) fn state_of(execution: &Execution) -> v1::ExecutionState {
+    match (execution.started(), execution.ending()) {
         (_, Some(_)) => v1::ExecutionState::Finished,
+        (Some(_), None) if execution.is_stopped() => v1::ExecutionState::Stopped,
         (Some(_), None) => v1::ExecutionState::Running,
         (None, None) => v1::ExecutionState::Queued,
     }
@@ -38,7 +47,9 @@ pub(crate) fn execution_state(view: &ExecutionView) -> v1::ExecutionState {
 /// A result in one message.
 pub(crate) fn result(result: ExecResult, view: &ExecutionView) -> v1::ExecResult {
     let timed_out = result.timed_out();
-    let terminal = view.session.settings.terminal.is_some();
+    // A program beside the shell has pipes, also where the shell has a terminal.
+    let terminal =
+        view.session.settings.terminal.is_some() && view.execution.kind == CommandKind::Script;
     let notices = (1..)
         .zip(&result.notices)
         .map(|(number, n)| notice(n, number, &view.edge));

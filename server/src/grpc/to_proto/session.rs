@@ -48,8 +48,7 @@ pub(crate) fn session(session: &Session, executions: usize, edge: &Edge) -> v1::
             .collect(),
         settings: Some(settings(&session.settings)),
         fence: Some(fence(edge.engine.isolation())),
-        terminal: session
-            .settings
+        terminal: snapshot
             .terminal
             .map(|size| terminal(size, &session.settings)),
         background_jobs: Vec::new(),
@@ -109,11 +108,16 @@ fn terminal(size: WindowSize, settings: &SessionSettings) -> v1::Terminal {
         .get("TERM")
         .map_or(DEFAULT_TERM, String::as_str);
     v1::Terminal {
-        size: Some(v1::TerminalSize {
-            rows: size.rows.into(),
-            columns: size.columns.into(),
-        }),
+        size: Some(terminal_size(size)),
         term: term.to_owned(),
+    }
+}
+
+/// The size of a terminal.
+pub(crate) fn terminal_size(size: WindowSize) -> v1::TerminalSize {
+    v1::TerminalSize {
+        rows: size.rows.into(),
+        columns: size.columns.into(),
     }
 }
 

@@ -1,14 +1,13 @@
 //! What a session's task does when time passes: idle output let go, the ladder climbed,
 //! a silent shell looked at, the session ended.
 
-use execgate_core::audit::{AuditBody, SignalSent};
-use execgate_core::outcome::signal_name;
 use execgate_core::pipeline::PipelineEvent;
 use tokio::time::Instant;
 
-use super::{Actor, IDLE_FLUSH, SIGCONT, SIGINT, SIGKILL, SIGTERM};
+use super::{Actor, IDLE_FLUSH};
 use crate::execution::{EventKind, Notice};
 use crate::session::ladder::Rung;
+use crate::session::signals;
 use crate::session::watchdog::{Verdict, Watchdog};
 use crate::transport::SignalScope;
 
@@ -21,9 +20,9 @@ impl Actor {
         let now = Instant::now();
         if let Some(shell) = self.shell.as_mut()
             && now >= self.last_output + IDLE_FLUSH
-            && shell.pipeline.holds_back()
+            && shell.pump.pipeline.holds_back()
         {
-            shell.pipeline.flush_idle(events);
+            shell.pump.pipeline.flush_idle(events);
             self.take_output(events).await;
         }
         if self
@@ -34,10 +33,14 @@ impl Actor {
         {
             return Some("its lifetime is over");
         }
+        if self.rest_is_over(now) {
+            self.learn_environment(events).await;
+            return None;
+        }
         match &mut self.running {
             None => (now >= self.idle_end()).then_some("it was idle"),
             Some(running) => {
-                let rung = running.ladder.climb(now);
+                let rung = running.course.ladder.climb(now);
                 let look = now >= running.watchdog.due();
                 match rung {
                     // What the signal does is seen at a later look.
@@ -56,36 +59,29 @@ impl Actor {
             return;
         };
         running.watchdog = Watchdog::new(Instant::now());
-        let age = running.age();
+        let age = running.course.age();
         let (scope, signal) = match rung {
-            Rung::Interrupt => (SignalScope::Foreground, SIGINT),
-            Rung::Terminate => (SignalScope::StartedWithin(age), SIGTERM),
-            Rung::Kill => (SignalScope::StartedWithin(age), SIGKILL),
-            Rung::EndShell => (SignalScope::Program, SIGKILL),
+            Rung::Interrupt => (SignalScope::Foreground, signals::INT),
+            Rung::Terminate => (SignalScope::StartedWithin(age), signals::TERM),
+            Rung::Kill => (SignalScope::StartedWithin(age), signals::KILL),
+            Rung::EndShell => (SignalScope::Program, signals::KILL),
         };
-        running.note_timeout(rung);
-        let sent = shell.control().signal(scope, signal).await.unwrap_or(0);
+        running.course.note_timeout(rung);
+        let control = shell.pump.control();
+        let sent = control.signal(scope, signal).await.unwrap_or(0);
+        if rung == Rung::Terminate {
+            // A stopped process takes it only once it goes on.
+            let _ended = control.signal(scope, signals::CONT).await;
+        }
         if matches!(rung, Rung::Terminate | Rung::Kill) {
             // A process that has ended meanwhile is no failure.
-            let again = shell.control().signal(SignalScope::Foreground, SIGINT);
-            let _ = again.await;
+            let _ended = control.signal(SignalScope::Foreground, signals::INT).await;
         }
         if rung != Rung::EndShell {
             // The interrupt may have taken the trailer along.
-            shell.write(&running.trailer(&shell.framing));
+            shell.pump.write(&running.trailer(&shell.framing));
         }
-        if !running.signalled(signal, sent) {
-            return;
-        }
-        let reason = running.cause_name();
-        let record = SignalSent {
-            signal: signal_name(signal),
-            reason: reason.to_owned(),
-        };
-        let id = running.execution.id.clone();
-        self.recorder
-            .note(Some(&id), AuditBody::SignalSent(record))
-            .await;
+        running.course.signalled(signal, sent, &self.recorder).await;
     }
 
     /// Looks at a shell that has been silent.
@@ -95,13 +91,13 @@ impl Actor {
         };
         // A shell whose output nobody takes is waiting for us. One that cannot be looked at
         // has ended, and its end is on the way.
-        let seen = shell.control().inspect().await;
-        let (false, Ok(seen)) = (running.execution.log.is_full(), seen) else {
+        let seen = shell.pump.control().inspect().await;
+        let (false, Ok(seen)) = (running.course.execution.log.is_full(), seen) else {
             running.watchdog = Watchdog::new(now);
             return;
         };
         // What it said before the look may lie in the pipe.
-        shell.drain(1, events);
+        shell.pump.drain(1, events);
         if !events.is_empty() {
             running.watchdog = Watchdog::new(now);
             return self.take_output(events).await;
@@ -110,18 +106,27 @@ impl Actor {
             Verdict::Busy => {}
             Verdict::Probe => {
                 let trailer = running.trailer(&shell.framing);
-                shell.write(&trailer);
+                shell.pump.write(&trailer);
             }
             Verdict::Continue => {
-                let _ = shell.control().signal(SignalScope::Program, SIGCONT).await;
+                let _ = shell
+                    .pump
+                    .control()
+                    .signal(SignalScope::Program, signals::CONT)
+                    .await;
                 running
+                    .course
                     .execution
                     .log
                     .push(EventKind::Notice(Notice::ShellContinued));
             }
             Verdict::Broken => {
                 running.broken = true;
-                let _ = shell.control().signal(SignalScope::Program, SIGKILL).await;
+                let _ = shell
+                    .pump
+                    .control()
+                    .signal(SignalScope::Program, signals::KILL)
+                    .await;
             }
         }
     }

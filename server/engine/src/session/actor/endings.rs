@@ -1,15 +1,21 @@
 //! How a shell ends, is replaced or given up, and how the session ends.
 
+use std::time::Duration;
+
 use execgate_core::audit::{AuditBody, SessionClosed, SessionLost, ShellRestarted};
 use execgate_core::outcome::{Cause, Ending, ObservedBy, Outcome, signal_name};
 use execgate_core::pipeline::PipelineEvent;
 use tokio::sync::oneshot;
 
-use super::{Actor, ENDED_QUIET, SIGKILL, StartRequest};
+use super::{Actor, ENDED_QUIET, StartRequest};
 use crate::error::Error;
 use crate::execution::{EventKind, Notice};
-use crate::session::{Message, OnShellExit, SessionState, Shell};
+use crate::session::signals;
+use crate::session::{Message, OnShellExit, SessionState, Shell, ShellSpec};
 use crate::transport::{EndedProcess, Leftovers, ProcessEnd};
+
+/// How long the tasks of programs that have been ended may take to say so.
+const BESIDE_LIMIT: Duration = Duration::from_secs(5);
 
 impl Actor {
     /// The shell is over. Where a command ran, it ends here; where the session asks for
@@ -22,10 +28,10 @@ impl Actor {
         let Some(mut shell) = self.shell.take() else {
             return Ok(());
         };
-        shell.drain_ended(ENDED_QUIET, events).await;
-        let has_begun = shell.pipeline.has_begun();
-        shell.pipeline.abandon(events);
-        let totals = shell.pipeline.totals();
+        shell.pump.drain_ended(ENDED_QUIET, events).await;
+        let has_begun = shell.pump.pipeline.has_begun();
+        shell.pump.pipeline.abandon(events);
+        let totals = shell.pump.pipeline.totals();
         drop(shell);
         // A marker that came out before the end was the command's own; else it ends now.
         self.absorb(events).await;
@@ -51,7 +57,7 @@ impl Actor {
             }
             if let Some(running) = &self.running {
                 for notice in self.notices.drain(..) {
-                    running.execution.log.push(EventKind::Notice(notice));
+                    running.course.execution.log.push(EventKind::Notice(notice));
                 }
             }
             self.complete(ending).await;
@@ -64,9 +70,13 @@ impl Actor {
     pub(super) async fn restart(&mut self, reason: &str) -> Result<(), Error> {
         let cwd = self.session.snapshot().cwd;
         let transport = self.transport.as_ref();
-        let started = match Shell::start(transport, &self.spec, &cwd).await {
+        let spec = ShellSpec {
+            env: self.exported().to_vec(),
+            ..self.spec.clone()
+        };
+        let started = match Shell::start(transport, &spec, &cwd).await {
             // The directory may be gone with the command that made it.
-            Err(Error::Transport(_)) => Shell::start(transport, &self.spec, "/").await,
+            Err(Error::Transport(_)) => Shell::start(transport, &spec, "/").await,
             other => other,
         };
         let (shell, cwd) = started?;
@@ -79,7 +89,7 @@ impl Actor {
         });
         let lost = format!(
             "{reason}; variables, functions, aliases, options and jobs of the old shell are gone, \
-             its working directory is kept"
+             its working directory is kept, and what it exported when it last rested"
         );
         self.notices
             .push(Notice::ShellRestarted { generation, lost });
@@ -101,13 +111,15 @@ impl Actor {
             let notice = Notice::SessionLost {
                 reason: reason.clone(),
             };
-            running.execution.log.push(EventKind::Notice(notice));
+            running.course.execution.log.push(EventKind::Notice(notice));
         }
         if let Some(ending) = ending {
             self.complete(ending).await;
         }
         self.session.update(|now| now.state = lost.clone());
+        self.session.close_beside();
         self.transport.close(Leftovers::Kill).await;
+        self.until_beside_ended().await;
         self.recorder
             .note(None, AuditBody::SessionLost(SessionLost { reason }))
             .await;
@@ -122,21 +134,23 @@ impl Actor {
     ) {
         self.session.update(|now| now.state = SessionState::Closing);
         if let Some(running) = self.running.as_mut() {
-            running.closing();
+            running.course.closing([signals::TERM, signals::KILL]);
         }
+        self.session.close_beside();
         let ended = self.transport.close(self.session.settings.leftovers).await;
+        self.until_beside_ended().await;
         let mut events = Vec::new();
         if let Some(mut shell) = self.shell.take() {
-            shell.drain_ended(ENDED_QUIET, &mut events).await;
-            shell.pipeline.abandon(&mut events);
-            let totals = shell.pipeline.totals();
+            shell.pump.drain_ended(ENDED_QUIET, &mut events).await;
+            shell.pump.pipeline.abandon(&mut events);
+            let totals = shell.pump.pipeline.totals();
             drop(shell);
             self.absorb(&mut events).await;
             let cwd = self.session.snapshot().cwd;
             if let Some(running) = &self.running {
-                let ending = running.ending_by(
+                let ending = running.course.ending(
                     (
-                        Outcome::Signal(SIGKILL),
+                        Outcome::Signal(signals::KILL),
                         ObservedBy::Kernel,
                         Cause::SessionClosed,
                     ),
@@ -159,6 +173,14 @@ impl Actor {
         if let Some(done) = done {
             // The caller may have gone; the session is closed all the same.
             let _ = done.send(ended);
+        }
+    }
+
+    /// Waits for the programs beside the shell, which have been ended: each says how.
+    async fn until_beside_ended(&mut self) {
+        let all = async { while self.beside.join_next().await.is_some() {} };
+        if tokio::time::timeout(BESIDE_LIMIT, all).await.is_err() {
+            tracing::warn!(session.id = %self.session.id, "a program beside the shell did not end");
         }
     }
 

@@ -2,16 +2,15 @@
 //! take another session's terminal along, and read through tokio.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustix::fs::{Mode, OFlags, open as open_file};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{QueueSelector, Winsize, tcflush, tcsetwinsize};
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::transport::WindowSize;
 
@@ -66,21 +65,38 @@ pub(super) fn unread(socket: i32) -> Option<usize> {
     }
 }
 
-/// Reads what is written to a terminal.
-#[derive(Debug)]
-pub(super) struct Reader {
-    master: AsyncFd<Arc<OwnedFd>>,
+/// Throws away what was typed into a terminal and nobody has read.
+pub(super) fn forget_typed(master: BorrowedFd<'_>) -> io::Result<()> {
+    // Flushing the server's side would lose output; typed bytes wait on the other.
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: TIOCGPTPEER takes open flags and answers a new descriptor.
+    let slave = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) };
+    if slave < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just opened and belongs to nobody else.
+    let slave = unsafe { OwnedFd::from_raw_fd(slave) };
+    tcflush(&slave, QueueSelector::IFlush)?;
+    Ok(())
 }
 
-impl Reader {
-    pub(super) fn new(master: Arc<OwnedFd>) -> io::Result<Self> {
+/// The server's side of a terminal: its screen and its keyboard.
+#[derive(Debug)]
+pub(super) struct Terminal {
+    master: AsyncFd<OwnedFd>,
+}
+
+impl Terminal {
+    /// With a descriptor of its own: one can be watched only once.
+    pub(super) fn new(master: &OwnedFd) -> io::Result<Self> {
+        let own = master.try_clone()?;
         // SAFETY: the descriptor is owned, and stays open and the same while it is watched.
-        let master = unsafe { AsyncFd::register(master) }?;
+        let master = unsafe { AsyncFd::register(own) }?;
         Ok(Self { master })
     }
 }
 
-impl AsyncRead for Reader {
+impl AsyncRead for Terminal {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -104,5 +120,31 @@ impl AsyncRead for Reader {
                 Err(_would_block) => {}
             }
         }
+    }
+}
+
+impl AsyncWrite for Terminal {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut ready = ready!(self.master.poll_write_ready(context))?;
+            let written = ready
+                .try_io(|master| rustix::io::write(master.get_ref(), bytes).map_err(Into::into));
+            match written {
+                Ok(written) => return Poll::Ready(written),
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

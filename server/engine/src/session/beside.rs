@@ -1,0 +1,335 @@
+//! A program beside the shell: started with the session's directory and exported
+//! environment, several at once, its end observed by the kernel. Each has a task of its
+//! own, which ends with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use execgate_core::audit::{AuditBody, ExecutionIntent, HashKey};
+use execgate_core::outcome::{Cause, Ending, LaunchFailureKind, ObservedBy, Outcome};
+use execgate_core::pipeline::{Pipeline, PipelineEvent};
+use execgate_core::redact::RedactionRules;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::Span;
+
+use super::course::Course;
+use super::feed::{Feed, Last, record_inline};
+use super::ladder::Rung;
+use super::pump::{Pump, PumpEvent};
+use super::records::{self, Recorder};
+use super::{Nudge, Session, signals};
+use crate::audit::Durability;
+use crate::error::Error;
+use crate::execution::{EventKind, Execution, Stdin};
+use crate::transport::{
+    ProcessControl, ProcessEnd, Program, ProgramStdin, ProgramStreams, SignalScope, Transport,
+    TransportError,
+};
+
+/// Silence after which held-back output is let go, so that prompts and progress show.
+const IDLE_FLUSH: Duration = Duration::from_millis(100);
+
+/// Silence after which the streams of a program that has ended count as empty: what it
+/// left in the background may hold them open.
+const ENDED_QUIET: Duration = Duration::from_millis(20);
+
+/// A program that is to run.
+pub(super) struct Beside {
+    pub(super) session: Arc<Session>,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) recorder: Recorder,
+    pub(super) hash_key: HashKey,
+    pub(super) redaction: RedactionRules,
+    pub(super) execution: Arc<Execution>,
+    pub(super) intent: ExecutionIntent,
+    pub(super) program: Program,
+    pub(super) stdin: Stdin,
+    pub(super) limit: Duration,
+    pub(super) span: Span,
+    pub(super) nudges: mpsc::Receiver<Nudge>,
+}
+
+/// A program that runs.
+struct Life {
+    course: Course,
+    pump: Pump,
+    feed: Option<Feed>,
+    last_output: Instant,
+}
+
+enum Wake {
+    Pump(PumpEvent),
+    Nudge(Option<Nudge>),
+    Fed,
+    Timer,
+    Room,
+}
+
+/// The program of an argv execution.
+pub(super) fn program(
+    words: &[String],
+    session_env: Vec<(String, String)>,
+    own_env: BTreeMap<String, String>,
+    cwd: String,
+    stdin: &Stdin,
+) -> Program {
+    let mut env: BTreeMap<String, String> = session_env.into_iter().collect();
+    env.extend(own_env);
+    Program {
+        program: words.first().cloned().unwrap_or_default(),
+        arguments: words.get(1..).unwrap_or_default().to_vec(),
+        env: env.into_iter().collect(),
+        cwd,
+        stdin: match stdin {
+            Stdin::Closed => ProgramStdin::Closed,
+            Stdin::Inline(_) | Stdin::Open => ProgramStdin::Pipe,
+        },
+        streams: ProgramStreams::Separate,
+    }
+}
+
+impl Beside {
+    /// Records the intent, starts the program and stays until it has ended.
+    pub(super) async fn run(mut self) {
+        let intent = AuditBody::ExecutionIntent(self.intent.clone());
+        let id = &self.execution.id;
+        let recorded = self
+            .recorder
+            .record(Some(id), intent, Durability::Synced)
+            .await;
+        if let Err(error) = recorded {
+            return self.refuse(error.into());
+        }
+        record_inline(&self.execution, &self.stdin, &self.recorder, &self.hash_key).await;
+        let course = Course::begin(
+            Arc::clone(&self.execution),
+            self.limit,
+            std::mem::replace(&mut self.span, Span::none()),
+        );
+        match self.transport.spawn(&self.program).await {
+            Ok(process) => {
+                let mut pump = Pump::new(process, Pipeline::direct(self.redaction.clone()));
+                let writer = pump.take_stdin();
+                let mut life = Life {
+                    feed: Feed::new(&self.execution, &self.stdin, writer, Last::Close),
+                    course,
+                    pump,
+                    last_output: Instant::now(),
+                };
+                self.execution.mark_started();
+                let end = self.live(&mut life).await;
+                self.complete(life, end).await;
+            }
+            Err(TransportError::Launch { kind, errno, .. }) => {
+                self.execution.mark_started();
+                self.finish(&course, not_launched(&course, kind, errno))
+                    .await;
+            }
+            // Nothing ran; the record of the intent is closed all the same.
+            Err(error) => {
+                let reason = error.to_string();
+                let lost = (Outcome::Lost { reason }, ObservedBy::Nobody, Cause::Exited);
+                let ending = course.ending(lost, None, Vec::new());
+                let record = records::outcome(&ending);
+                self.recorder.note(Some(&self.execution.id), record).await;
+                self.refuse(error.into());
+            }
+        }
+    }
+
+    fn refuse(&self, error: Error) {
+        self.session.executions().release(&self.execution.id);
+        self.session.forget_beside(&self.execution.id);
+        self.execution.refuse(error);
+    }
+
+    /// Moves bytes and keeps the deadlines until the program ends.
+    async fn live(&mut self, life: &mut Life) -> ProcessEnd {
+        let mut events = Vec::new();
+        loop {
+            match self.wait(life, &mut events).await {
+                Wake::Pump(PumpEvent::Output) => life.absorb(&mut events),
+                Wake::Pump(PumpEvent::Ended(end)) => return end,
+                Wake::Nudge(Some(nudge)) => self.nudged(life, nudge).await,
+                // The session forgets a program only when it has ended.
+                Wake::Nudge(None) => life.course.stop(Cause::Cancelled),
+                Wake::Fed => {
+                    if let Some(feed) = life.feed.as_mut() {
+                        feed.take_waiting(&self.recorder, &self.hash_key).await;
+                    }
+                }
+                Wake::Timer => self.on_timer(life, &mut events).await,
+                Wake::Room => {}
+            }
+        }
+    }
+
+    async fn wait(&mut self, life: &mut Life, events: &mut Vec<PipelineEvent>) -> Wake {
+        let full = self.execution.log.is_full();
+        let timer = life.next_timer();
+        tokio::select! {
+            event = life.pump.next(!full, events) => Wake::Pump(event),
+            nudge = self.nudges.recv() => Wake::Nudge(nudge),
+            () = fed(life.feed.as_mut()) => Wake::Fed,
+            () = tokio::time::sleep_until(timer) => Wake::Timer,
+            () = self.execution.log.until_room(), if full => Wake::Room,
+        }
+    }
+
+    async fn nudged(&self, life: &mut Life, nudge: Nudge) {
+        match nudge {
+            Nudge::Cancel => life.course.stop(Cause::Cancelled),
+            Nudge::Closing => life.course.closing([signals::TERM, signals::KILL]),
+            Nudge::Write(write) => match life.feed.as_mut() {
+                Some(feed) => feed.take(write, &self.recorder, &self.hash_key).await,
+                None => write.refuse_closed(&self.execution.id),
+            },
+            Nudge::Signal { signal, reply } => {
+                let sent = send(life.pump.control(), signal, life.course.age()).await;
+                if let Ok(processes) = sent {
+                    self.execution.note_stop(signal, processes);
+                    life.course
+                        .requested(signal, processes, &self.recorder)
+                        .await;
+                }
+                // The caller may have gone.
+                let _gone = reply.send(sent.map_err(Error::from));
+            }
+        }
+    }
+
+    async fn on_timer(&self, life: &mut Life, events: &mut Vec<PipelineEvent>) {
+        let now = Instant::now();
+        if life.pump.pipeline.holds_back() && now >= life.last_output + IDLE_FLUSH {
+            life.pump.pipeline.flush_idle(events);
+            life.absorb(events);
+        }
+        let Some(rung) = life.course.ladder.climb(now) else {
+            return;
+        };
+        life.course.note_timeout(rung);
+        let signal = match rung {
+            Rung::Interrupt => signals::INT,
+            Rung::Terminate => signals::TERM,
+            Rung::Kill | Rung::EndShell => signals::KILL,
+        };
+        // A process that has ended meanwhile is no failure.
+        let sent = send(life.pump.control(), signal, life.course.age()).await;
+        let processes = sent.unwrap_or(0);
+        if rung == Rung::Terminate {
+            let _ended = send(life.pump.control(), signals::CONT, life.course.age()).await;
+        }
+        life.course
+            .signalled(signal, processes, &self.recorder)
+            .await;
+    }
+
+    async fn complete(&self, mut life: Life, end: ProcessEnd) {
+        let mut events = Vec::new();
+        life.pump.drain_ended(ENDED_QUIET, &mut events).await;
+        life.pump.pipeline.abandon(&mut events);
+        life.absorb(&mut events);
+        let (outcome, observed_by) = match end {
+            ProcessEnd::Code(code) => (Outcome::ExitCode(code), ObservedBy::Kernel),
+            ProcessEnd::Signal(signal) => (Outcome::Signal(signal), ObservedBy::Kernel),
+            ProcessEnd::Unknown => {
+                let reason = "the program went out of sight".to_owned();
+                (Outcome::Lost { reason }, ObservedBy::Nobody)
+            }
+        };
+        let cause = life.course.cause(&outcome);
+        let totals = life.pump.pipeline.totals();
+        let ending = life.course.ending(
+            (outcome, observed_by, cause),
+            Some(self.program.cwd.clone()),
+            totals,
+        );
+        self.finish(&life.course, ending).await;
+    }
+
+    /// Records how it ended, then says so.
+    async fn finish(&self, course: &Course, ending: Ending) {
+        let id = &self.execution.id;
+        course.close_span(&ending);
+        self.recorder
+            .note(Some(id), records::outcome(&ending))
+            .await;
+        self.session.forget_beside(id);
+        self.session
+            .update(|now| now.last_active = std::time::SystemTime::now());
+        self.session.executions().finished(id);
+        self.execution.finish(ending);
+    }
+}
+
+impl Life {
+    fn next_timer(&self) -> Instant {
+        let flush = self
+            .pump
+            .pipeline
+            .holds_back()
+            .then(|| self.last_output + IDLE_FLUSH);
+        let due = [flush, self.course.ladder.due()].into_iter().flatten();
+        due.fold(Instant::now() + FAR, Instant::min)
+    }
+
+    fn absorb(&mut self, events: &mut Vec<PipelineEvent>) {
+        self.last_output = Instant::now();
+        for event in events.drain(..) {
+            if let PipelineEvent::Output {
+                channel,
+                offset,
+                data,
+            } = event
+            {
+                self.course.execution.log.push(EventKind::Output {
+                    channel,
+                    offset,
+                    data,
+                });
+            }
+        }
+    }
+}
+
+/// A time at which nothing is due.
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);
+
+async fn fed(feed: Option<&mut Feed>) {
+    match feed {
+        Some(feed) => feed.pump().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Sends a signal: an interrupt to the program's group, as a terminal would, everything
+/// else to the program and all that it has started.
+async fn send(
+    control: &dyn ProcessControl,
+    signal: i32,
+    age: Duration,
+) -> Result<usize, TransportError> {
+    if signal == signals::INT {
+        return control.signal(SignalScope::Foreground, signal).await;
+    }
+    let mut processes = 0;
+    for scope in [SignalScope::StartedWithin(age), SignalScope::Program] {
+        processes += control.signal(scope, signal).await?;
+        if signal == signals::TSTP {
+            // Without job control the kernel drops SIGTSTP; this one it does not.
+            control.signal(scope, signals::STOP).await?;
+        }
+    }
+    Ok(processes)
+}
+
+fn not_launched(course: &Course, kind: LaunchFailureKind, errno: i32) -> Ending {
+    let outcome = Outcome::LaunchFailure { kind, errno };
+    course.ending(
+        (outcome, ObservedBy::Kernel, Cause::Exited),
+        None,
+        Pipeline::direct(RedactionRules::none()).totals(),
+    )
+}

@@ -1,0 +1,152 @@
+//! What a command in the shell and a program beside it have in common: when it must stop
+//! and why, which signals it got, and how its end is put together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use execgate_core::audit::{AuditBody, SignalSent};
+use execgate_core::outcome::{Cause, ChannelTotals, Ending, ObservedBy, Outcome, signal_name};
+use tokio::time::Instant;
+use tracing::Span;
+
+use super::ladder::{Ladder, Rung};
+use super::records::Recorder;
+use crate::execution::{EventKind, Execution, Notice};
+
+/// The course of one execution.
+pub(super) struct Course {
+    pub(super) execution: Arc<Execution>,
+    pub(super) ladder: Ladder,
+    started: Instant,
+    limit: Duration,
+    /// Why it must stop, once it must.
+    stopping: Option<Cause>,
+    /// What the gate sent by itself.
+    signals: Vec<i32>,
+    /// What a client asked for.
+    requested: Vec<i32>,
+    span: Span,
+}
+
+impl Course {
+    /// A course that begins now and must end within `limit`.
+    pub(super) fn begin(execution: Arc<Execution>, limit: Duration, span: Span) -> Self {
+        let now = Instant::now();
+        Self {
+            execution,
+            ladder: Ladder::from(now + limit),
+            started: now,
+            limit,
+            stopping: None,
+            signals: Vec::new(),
+            requested: Vec::new(),
+            span,
+        }
+    }
+
+    /// How long ago it started; a little more, for clocks that tick.
+    pub(super) fn age(&self) -> Duration {
+        self.started.elapsed() + Duration::from_millis(10)
+    }
+
+    /// Begins to climb the ladder now.
+    pub(super) fn stop(&mut self, cause: Cause) {
+        if self.stopping.is_none() {
+            self.stopping = Some(cause);
+            self.ladder = Ladder::from(Instant::now());
+        }
+    }
+
+    /// The session is closing: what is left of it gets these signals.
+    pub(super) fn closing(&mut self, signals: [i32; 2]) {
+        self.stopping = Some(Cause::SessionClosed);
+        self.signals.extend(signals);
+    }
+
+    /// Why it must stop.
+    pub(super) fn stopping(&self) -> Option<Cause> {
+        self.stopping
+    }
+
+    /// Says that the time limit has fired, the first time.
+    pub(super) fn note_timeout(&mut self, rung: Rung) {
+        if rung == Rung::Interrupt && self.stopping.is_none() {
+            self.stopping = Some(Cause::Timeout);
+            let notice = Notice::TimeoutFired { limit: self.limit };
+            self.execution.log.push(EventKind::Notice(notice));
+        }
+    }
+
+    /// Says and records that the gate sent a signal by itself, the first time.
+    pub(super) async fn signalled(&mut self, signal: i32, processes: usize, recorder: &Recorder) {
+        if self.signals.contains(&signal) {
+            return;
+        }
+        self.signals.push(signal);
+        let reason = match self.stopping {
+            Some(Cause::Cancelled) => "cancelled",
+            Some(_) | None => "timeout",
+        };
+        self.tell(signal, processes, reason, recorder).await;
+    }
+
+    /// Says and records that a client asked for a signal.
+    pub(super) async fn requested(&mut self, signal: i32, processes: usize, recorder: &Recorder) {
+        self.requested.push(signal);
+        self.tell(signal, processes, "requested", recorder).await;
+    }
+
+    async fn tell(&self, signal: i32, processes: usize, reason: &str, recorder: &Recorder) {
+        let notice = Notice::SignalSent { signal, processes };
+        self.execution.log.push(EventKind::Notice(notice));
+        let record = AuditBody::SignalSent(SignalSent {
+            signal: signal_name(signal),
+            reason: reason.to_owned(),
+        });
+        recorder.note(Some(&self.execution.id), record).await;
+    }
+
+    /// Whether a signal was sent from here.
+    pub(super) fn has_sent(&self, signal: i32) -> bool {
+        self.signals.contains(&signal) || self.requested.contains(&signal)
+    }
+
+    /// Why it ended with this outcome, where nothing else is known.
+    pub(super) fn cause(&self, outcome: &Outcome) -> Cause {
+        match (self.stopping, outcome) {
+            (Some(cause), _) => cause,
+            (None, Outcome::Signal(signal)) if self.requested.contains(signal) => {
+                Cause::SignaledByRequest
+            }
+            (None, _) => Cause::Exited,
+        }
+    }
+
+    /// An end of which all is known.
+    pub(super) fn ending(
+        &self,
+        (outcome, observed_by, cause): (Outcome, ObservedBy, Cause),
+        cwd: Option<String>,
+        totals: Vec<ChannelTotals>,
+    ) -> Ending {
+        Ending {
+            outcome,
+            observed_by,
+            cause,
+            wall_time: self.started.elapsed(),
+            cwd,
+            totals,
+        }
+    }
+
+    /// Puts the end on the command's span.
+    pub(super) fn close_span(&self, ending: &Ending) {
+        self.span
+            .record("execution.cause", tracing::field::debug(&ending.cause));
+        match &ending.outcome {
+            Outcome::ExitCode(code) => self.span.record("process.exit.code", *code),
+            Outcome::Signal(signal) => self.span.record("process.exit.signal", *signal),
+            Outcome::LaunchFailure { .. } | Outcome::Lost { .. } => &self.span,
+        };
+    }
+}
