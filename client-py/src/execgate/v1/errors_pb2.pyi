@@ -144,6 +144,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NO_TERMINAL: _ErrorReason.ValueType  # 47
     """FAILED_PRECONDITION: the session has no terminal.
     Do: create the session with `terminal`.
+    Metadata: `suggestion`.
+    Details: PreconditionFailure.
     """
     ERROR_REASON_SETTING_NOT_ALLOWED: _ErrorReason.ValueType  # 48
     """PERMISSION_DENIED: the operator does not let sessions have this setting.
@@ -172,6 +174,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the execution has not started or has finished.
     Do: ask GetExecution.
     Metadata: `state`.
+    Details: PreconditionFailure.
     """
     ERROR_REASON_EXECUTION_LIMIT: _ErrorReason.ValueType  # 64
     """RESOURCE_EXHAUSTED: too many executions run or wait.
@@ -191,6 +194,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_STDIN_NOT_OPEN: _ErrorReason.ValueType  # 67
     """FAILED_PRECONDITION: the execution's stdin is closed, inline or at its end.
     Do: start the command with `stdin` open.
+    Metadata: `suggestion`.
+    Details: PreconditionFailure.
     """
     ERROR_REASON_STDIN_FULL: _ErrorReason.ValueType  # 68
     """RESOURCE_EXHAUSTED: the command does not read what was written before.
@@ -430,6 +435,8 @@ Details: QuotaFailure, RetryInfo.
 ERROR_REASON_NO_TERMINAL: ErrorReason.ValueType  # 47
 """FAILED_PRECONDITION: the session has no terminal.
 Do: create the session with `terminal`.
+Metadata: `suggestion`.
+Details: PreconditionFailure.
 """
 ERROR_REASON_SETTING_NOT_ALLOWED: ErrorReason.ValueType  # 48
 """PERMISSION_DENIED: the operator does not let sessions have this setting.
@@ -458,6 +465,7 @@ ERROR_REASON_EXECUTION_NOT_RUNNING: ErrorReason.ValueType  # 63
 """FAILED_PRECONDITION: the execution has not started or has finished.
 Do: ask GetExecution.
 Metadata: `state`.
+Details: PreconditionFailure.
 """
 ERROR_REASON_EXECUTION_LIMIT: ErrorReason.ValueType  # 64
 """RESOURCE_EXHAUSTED: too many executions run or wait.
@@ -477,6 +485,8 @@ Metadata: `first_offset`.
 ERROR_REASON_STDIN_NOT_OPEN: ErrorReason.ValueType  # 67
 """FAILED_PRECONDITION: the execution's stdin is closed, inline or at its end.
 Do: start the command with `stdin` open.
+Metadata: `suggestion`.
+Details: PreconditionFailure.
 """
 ERROR_REASON_STDIN_FULL: ErrorReason.ValueType  # 68
 """RESOURCE_EXHAUSTED: the command does not read what was written before.
