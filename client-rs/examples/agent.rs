@@ -7,8 +7,7 @@
 
 use std::time::Duration;
 
-use execgate_client::proto::{HeadTailLines, output_budget::Select};
-use execgate_client::{Client, Command, Error, ErrorReason, OutputBudget, RunResult};
+use execgate_client::{Budget, Client, Command, Error, ErrorReason, RunResult};
 
 /// What a model would come up with.
 const IDEAS: [&str; 6] = [
@@ -45,11 +44,7 @@ async fn main() -> Result<(), Error> {
     let session = client.session().label("agent", "example").await?;
     session.run("cd \"$(mktemp -d)\"").await?;
 
-    let ends = Select::HeadTail(HeadTailLines { head: 2, tail: 2 });
-    let budget = OutputBudget {
-        select: Some(ends),
-        ..OutputBudget::default()
-    };
+    let budget = Budget::new().head(2).tail(2);
     for idea in IDEAS {
         println!("$ {idea}");
         let command = Command::script(idea)

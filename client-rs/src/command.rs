@@ -151,9 +151,9 @@ impl Command {
         self
     }
 
-    /// What of its output `run` returns. Default: the session's budget.
-    pub fn output_budget(mut self, budget: v1::OutputBudget) -> Self {
-        self.output_budget = Some(budget);
+    /// What of its output `run` returns, a [`Budget`](crate::Budget). Default: the session's.
+    pub fn output_budget(mut self, budget: impl Into<v1::OutputBudget>) -> Self {
+        self.output_budget = Some(budget.into());
         self
     }
 

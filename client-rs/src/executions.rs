@@ -162,8 +162,8 @@ impl ReadOutput {
     }
 
     /// What a budget chooses of all that is retained, instead of a range of bytes.
-    pub fn budget(mut self, budget: v1::OutputBudget) -> Self {
-        self.budget = Some(budget);
+    pub fn budget(mut self, budget: impl Into<v1::OutputBudget>) -> Self {
+        self.budget = Some(budget.into());
         self
     }
 

@@ -11,6 +11,7 @@
 //! becomes of the command is said by [`Command::on_disconnect`].
 
 mod address;
+mod budget;
 mod client;
 mod command;
 mod connect;
@@ -27,6 +28,7 @@ mod stdin;
 mod stream;
 mod token;
 
+pub use budget::Budget;
 pub use client::Client;
 pub use command::{Command, OnDisconnect};
 pub use connect::ClientBuilder;

@@ -100,8 +100,8 @@ impl SessionBuilder {
     }
 
     /// What of its output `run` returns where the command does not say.
-    pub fn output_budget(mut self, budget: v1::OutputBudget) -> Self {
-        self.request.output_budget = Some(budget);
+    pub fn output_budget(mut self, budget: impl Into<v1::OutputBudget>) -> Self {
+        self.request.output_budget = Some(budget.into());
         self
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::os::unix::fs::PermissionsExt;
 
-use execgate_client::proto::{self, output_budget::Select};
+use execgate_client::proto;
 use execgate_client::{
     Client, Command, Error, Event, ExecStream, OnDisconnect, OutputBudget, Session, SignalKind,
 };
@@ -181,14 +181,12 @@ impl Teller {
         let data = step.data.bytes(&self.dir);
         let local = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(local.path(), &data).unwrap();
-        let mode = step.mode.as_ref().expect("`put` has a `mode`");
-        let mode = u32::from_str_radix(mode, 8).unwrap();
+        let mode = u32::from_str_radix(step.mode.as_deref().unwrap_or("0644"), 8).unwrap();
         std::fs::set_permissions(local.path(), PermissionsExt::from_mode(mode)).unwrap();
         let written = self.session.put(local.path(), at(&self.dir, path)).await;
         if let Some(written) = self.answered(written, &step.expect) {
             let size = step.expect.size.unwrap_or(data.len() as u64);
-            assert_eq!((written.size, written.mode), (size, Some(mode)));
-            assert!(written.verified);
+            assert_eq!((written.size, written.verified), (size, true));
         }
     }
 
@@ -441,27 +439,26 @@ fn code_name(code: execgate_client::Code) -> String {
     name
 }
 
-fn to_budget(budget: &Budget) -> OutputBudget {
-    let select = match (budget.head, budget.tail) {
-        (Some(head), Some(tail)) => Some(Select::HeadTail(proto::HeadTailLines { head, tail })),
-        (Some(lines), None) => Some(Select::Head(proto::HeadLines { lines })),
-        (None, Some(lines)) => Some(Select::Tail(proto::TailLines { lines })),
-        (None, None) => None,
-    };
-    let mode = if budget.invert {
-        proto::GrepMode::NotMatching
-    } else {
-        proto::GrepMode::Matching
-    };
-    let grep = budget.grep.clone().map(|pattern| proto::Grep {
-        pattern,
-        before: budget.before,
-        after: budget.after,
-        mode: mode.into(),
-    });
-    OutputBudget {
-        max_bytes: budget.max_bytes,
-        select,
-        grep,
+fn to_budget(wanted: &Budget) -> OutputBudget {
+    let mut budget = execgate_client::Budget::new();
+    if let Some(bytes) = wanted.max_bytes {
+        budget = budget.max_bytes(bytes);
     }
+    if let Some(lines) = wanted.head {
+        budget = budget.head(lines);
+    }
+    if let Some(lines) = wanted.tail {
+        budget = budget.tail(lines);
+    }
+    budget = match &wanted.grep {
+        Some(pattern) if wanted.invert => budget.grep_not(pattern),
+        Some(pattern) => budget.grep(pattern),
+        None => budget,
+    };
+    let mut budget = OutputBudget::from(budget);
+    if let Some(grep) = &mut budget.grep {
+        grep.before = wanted.before;
+        grep.after = wanted.after;
+    }
+    budget
 }
