@@ -121,9 +121,9 @@ def test_signal_ends_what_it_is_sent_to_and_nothing_else(session: Session) -> No
 def test_terminal_has_the_size_it_is_given(client: Client) -> None:
     with client.session(terminal=(20, 70)) as session:
         before = session.run("stty size; echo err >&2")
-        assert (before.terminal, before.stdout, before.stderr) == ("20 70\nerr\n", "", "")
+        assert (before.terminal, before.stdout, before.stderr) == ("20 70\r\nerr\r\n", "", "")
         assert session.resize(30, 100) == (30, 100)
-        assert session.run("stty size").terminal == "30 100\n"
+        assert session.run("stty size").terminal == "30 100\r\n"
     with client.session() as session, pytest.raises(FailedPrecondition) as caught:
         session.resize(30, 100)
     assert caught.value.reason == "NO_TERMINAL"
