@@ -122,6 +122,29 @@ def no_execution(gate: Gate) -> object:
     return gate.call(gate.exec.GetExecution, request)
 
 
+def closed_stdin(gate: Gate) -> object:
+    gate.create(session_id="deaf")
+    spec = execution_pb2.ExecutionSpec(script="sleep 600")
+    run = exec_pb2.ExecRequest(session_id="deaf", execution_id="deaf", spec=spec)
+    next(gate.call(gate.exec.Exec, run))
+    request = exec_pb2.WriteStdinRequest(session_id="deaf", execution_id="deaf", data=b"hello")
+    return gate.call(gate.exec.WriteStdin, request)
+
+
+def signal_to_finished(gate: Gate) -> object:
+    gate.run("true", execution_id="finished")
+    request = exec_pb2.SignalRequest(
+        session_id=gate.session_id, execution_id="finished", signal=types_pb2.SIGNAL_KIND_INT
+    )
+    return gate.call(gate.exec.Signal, request)
+
+
+def no_terminal(gate: Gate) -> object:
+    size = types_pb2.TerminalSize(rows=40, columns=100)
+    request = exec_pb2.ResizeTerminalRequest(session_id=gate.session_id, size=size)
+    return gate.call(gate.exec.ResizeTerminal, request)
+
+
 def no_fence(gate: Gate) -> object:
     # Nobody can have it: the shell itself reports how its commands end.
     control = fence_pb2.ControlRequirement(control=fence_pb2.CONTROL_EXIT_INTEGRITY)
@@ -153,6 +176,9 @@ CASES: Mapping[str, Callable[[Gate], object]] = {
     "SESSION_LIMIT": too_many_sessions,
     "EXECUTION_NOT_FOUND": no_execution,
     "EXECUTION_ID_REUSED": taken_execution_id,
+    "EXECUTION_NOT_RUNNING": signal_to_finished,
+    "STDIN_NOT_OPEN": closed_stdin,
+    "NO_TERMINAL": no_terminal,
     "OFFSET_OUT_OF_RANGE": beyond_the_end,
     "POLICY_DENIED": lambda gate: gate.run(DENIED),
     "POLICY_INVALID": lambda gate: gate.create(policy=policy_pb2.SessionPolicy(toml="[[rule]")),
