@@ -25,7 +25,7 @@ pub use error::ConfigError;
 pub use file::FileConfig;
 pub use listen::{DEFAULT_TCP_PORT, ListenAddress};
 pub use secret::{RegisteredSecret, SecretSource, SecretText};
-pub use sections::{Audit, Limits, Local, Policy, PolicyName, Redaction, Sessions};
+pub use sections::{Audit, Executions, Limits, Local, Policy, PolicyName, Redaction, Sessions};
 
 /// Name of the socket that a server listens on by default, in its data directory.
 const SOCKET_NAME: &str = "execgate.sock";
@@ -43,6 +43,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// Bounds on single executions.
     pub limits: Limits,
+    /// What is kept of executions.
+    pub executions: Executions,
     /// Sessions on this machine.
     pub local: Local,
     /// What may run.
@@ -103,6 +105,7 @@ impl Config {
             data_dir,
             sessions: file.sessions,
             limits: file.limits,
+            executions: file.executions,
             local: file.local,
             policy,
             redaction: file.redaction.load(variables)?,
@@ -125,6 +128,8 @@ impl Config {
     /// What no single value can say about itself.
     fn validate(&self) -> Result<(), ConfigError> {
         self.sessions.validate()?;
+        self.limits.validate()?;
+        self.executions.validate()?;
         for (index, address) in self.listen.iter().enumerate() {
             if self
                 .listen

@@ -25,6 +25,8 @@ const SECRET_BYTES: usize = 32;
 const MAX_FILE_BYTES: u64 = 128;
 /// The audit log's directory.
 const AUDIT_NAME: &str = "audit";
+/// The directory of output that memory does not hold.
+const RETAINED_NAME: &str = "retained";
 /// The key of the keyed hashes in the audit log.
 const HASH_KEY_NAME: &str = "audit-hash.key";
 
@@ -91,6 +93,12 @@ impl DataDir {
     #[must_use]
     pub fn audit(&self) -> PathBuf {
         self.path.join(AUDIT_NAME)
+    }
+
+    /// Where executions keep output that memory does not hold.
+    #[must_use]
+    pub fn retained(&self) -> PathBuf {
+        self.path.join(RETAINED_NAME)
     }
 
     /// The key of the keyed hashes in the audit log, made at first start.

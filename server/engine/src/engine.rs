@@ -15,7 +15,7 @@ use execgate_core::shell::ShellKind;
 use crate::audit::{AuditStore, Durability};
 use crate::directory::SessionDirectory;
 use crate::error::Error;
-use crate::execution::Execution;
+use crate::execution::{Execution, Retention};
 use crate::local::{Isolation, LocalSettings};
 use crate::random;
 use crate::session::{
@@ -42,8 +42,8 @@ pub struct EngineSettings {
     pub max_sessions: usize,
     /// Longest command, in bytes.
     pub max_command_bytes: usize,
-    /// Output kept of one execution, in bytes: see [`crate::execution::RETAINED_BYTES`].
-    pub retained_bytes: usize,
+    /// What is kept of executions, and where.
+    pub retention: Retention,
 }
 
 /// The engine. Cheap to share.
@@ -140,6 +140,7 @@ impl Engine {
             shell_program: spec.program.clone(),
             cwd,
             policy,
+            retention: *self.settings.retention.limits(),
         });
         let session = Arc::new(session);
         let directory = Arc::clone(&self.directory);
@@ -257,10 +258,7 @@ impl Engine {
         id: &ExecutionId,
     ) -> Result<Arc<Execution>, Error> {
         let session = self.directory.get(principal, session)?;
-        let known = session.executions().get(id);
-        known.ok_or_else(|| Error::ExecutionNotFound {
-            execution: id.clone(),
-        })
+        session.executions().find(id)
     }
 
     /// The executions of a session that are kept, oldest first.

@@ -61,14 +61,15 @@ impl Engine {
                 return Err(denied.into());
             }
         };
-        let execution = Arc::new(Execution::new(
+        let execution = Execution::new(
             id.clone(),
             session.id.clone(),
             redacted.clone(),
             command.line.kind(),
             payload,
-            self.settings.retained_bytes,
-        ));
+            &self.settings.retention,
+            command.overflow,
+        );
         let place = match (&command.line, command.queue_if_busy) {
             (CommandLine::Argv(_), _) => Place::Beside,
             (CommandLine::Script(_), true) => Place::Queue,

@@ -2,12 +2,17 @@
 //! request that started it and keeps what came out of it, up to a bound.
 
 mod collect;
+mod follower;
+mod journal;
 mod log;
+mod read;
+mod retention;
+mod spill;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -20,8 +25,15 @@ use tokio::sync::watch;
 use crate::error::Error;
 use crate::session::signals;
 pub use collect::{CollectedStream, ExecResult};
+pub use follower::Follower;
+use follower::Presence;
+use journal::Offsets;
 pub(crate) use log::EventLog;
-pub use log::{Follower, RETAINED_BYTES};
+pub use read::{OutputRead, ReadError, RetainedRange};
+pub use retention::{
+    KEPT_EXECUTIONS, KEPT_FOR, RETAINED_BYTES, Retention, RetentionLimits, SPILLED_BYTES,
+    SPILLED_BYTES_IN_ALL,
+};
 
 /// A command as a client asked for it; valid, but not yet judged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -40,6 +52,19 @@ pub struct Command {
     pub expected_generation: Option<u64>,
     /// Whether to wait for the running execution instead of being refused.
     pub queue_if_busy: bool,
+    /// What happens when its output exceeds what is kept.
+    pub overflow: Overflow,
+}
+
+/// What happens when output exceeds what is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Overflow {
+    /// The command is slowed: what no reader has had is not let go until the command is
+    /// being ended. Where nobody reads, it waits for a reader, or for its time limit.
+    #[default]
+    Backpressure,
+    /// The oldest output is let go, which later readers see as a gap.
+    Evict,
 }
 
 /// What a command says, and to whom.
@@ -116,11 +141,22 @@ pub enum EventKind {
         from: u64,
         /// The next offset that is there.
         to: u64,
+        /// Why it is missing.
+        reason: GapReason,
     },
     /// Something the reader should know.
     Notice(Notice),
     /// It is over; always the last event, once.
     Finished(Arc<Ending>),
+}
+
+/// Why output is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GapReason {
+    /// What is kept reached its bound, and the oldest was let go.
+    Evicted,
+    /// It could not be written to disk, or not be read from there.
+    StorageFailed,
 }
 
 /// Things that happen around a command.
@@ -159,6 +195,13 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
+    /// What is kept is full: the command waits until a reader has caught up.
+    OutputThrottled {
+        /// Bytes that are kept.
+        retained: u64,
+    },
+    /// The disk did not take output: from here on less of it is kept.
+    StorageFailed,
 }
 
 /// An execution of a session.
@@ -219,9 +262,10 @@ impl Execution {
         command: String,
         kind: CommandKind,
         payload: Digest,
-        retained: usize,
-    ) -> Self {
-        Self {
+        retention: &Retention,
+        overflow: Overflow,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|own| Self {
             id,
             session,
             command,
@@ -229,13 +273,13 @@ impl Execution {
             stdin: StdinProgress::default(),
             created: SystemTime::now(),
             payload,
-            log: EventLog::new(retained),
+            log: EventLog::new(retention, overflow, Weak::clone(own)),
             started: OnceLock::new(),
             ending: OnceLock::new(),
             abandonment: OnceLock::new(),
             stopped: AtomicBool::new(false),
             start: watch::Sender::new(Start::Waiting),
-        }
+        })
     }
 
     /// Bytes of standard input accepted so far.
@@ -267,7 +311,19 @@ impl Execution {
     /// Follows the events from the first on.
     #[must_use]
     pub fn follow(self: &Arc<Self>) -> Follower {
-        Follower::new(Arc::clone(self))
+        Follower::new(Arc::clone(self), Offsets::default(), Presence::Follows)
+    }
+
+    /// Follows the events for a reader that has all output before these offsets. A channel
+    /// that is not named begins at 0.
+    ///
+    /// # Errors
+    /// Where an offset lies beyond what has come so far.
+    pub fn follow_from(
+        self: &Arc<Self>,
+        offsets: &[(Channel, u64)],
+    ) -> Result<Follower, ReadError> {
+        Follower::from_offsets(Arc::clone(self), offsets)
     }
 
     /// When the command was written to the shell.
@@ -341,3 +397,6 @@ impl Execution {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

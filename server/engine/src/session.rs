@@ -33,7 +33,7 @@ use execgate_core::shell::ShellKind;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
-use crate::execution::CommandLine;
+use crate::execution::{CommandLine, RetentionLimits};
 use crate::transport::{EndedProcess, Leftovers, WindowSize};
 pub(crate) use actor::{Actor, Context, StartRequest};
 pub(crate) use executions::{Executions, Place, QUEUE_LIMIT, Reserved};
@@ -201,6 +201,7 @@ pub(crate) struct SessionParts {
     pub(crate) shell_program: String,
     pub(crate) cwd: String,
     pub(crate) policy: PolicyStack,
+    pub(crate) retention: RetentionLimits,
 }
 
 impl Session {
@@ -217,7 +218,7 @@ impl Session {
             shell: parts.shell,
             shell_program: parts.shell_program,
             policy: parts.policy,
-            executions: Mutex::new(Executions::default()),
+            executions: Mutex::new(Executions::new(parts.retention)),
             snapshot: Mutex::new(SessionSnapshot {
                 state: SessionState::Ready,
                 generation: 1,

@@ -102,12 +102,7 @@ impl Engine {
 }
 
 fn known(session: &Session, id: &ExecutionId) -> Result<Arc<Execution>, Error> {
-    session
-        .executions()
-        .get(id)
-        .ok_or_else(|| Error::ExecutionNotFound {
-            execution: id.clone(),
-        })
+    session.executions().find(id)
 }
 
 fn running(session: &Session, id: &ExecutionId) -> Result<Arc<Execution>, Error> {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 use super::listen::ListenAddress;
-use super::sections::{Audit, Limits, Local, Policy, RedactionKeys, Sessions};
+use super::sections::{Audit, Executions, Limits, Local, Policy, RedactionKeys, Sessions};
 
 /// Bytes of the file at most: it has a page of keys, not a database.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -24,6 +24,8 @@ pub struct FileConfig {
     pub sessions: Sessions,
     /// Bounds on single executions.
     pub limits: Limits,
+    /// What is kept of executions.
+    pub executions: Executions,
     /// Sessions on this machine.
     pub local: Local,
     /// What may run.

@@ -4,6 +4,7 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
+use execgate_engine::execution::{KEPT_FOR, SPILLED_BYTES, SPILLED_BYTES_IN_ALL};
 use serde::{Deserialize, Serialize};
 
 use super::duration::{HumanDuration, Lifetime};
@@ -57,6 +58,13 @@ impl Sessions {
     }
 }
 
+/// Finished executions that a session may keep: as many as ids that it remembers of
+/// forgotten ones.
+const MAX_KEPT: u32 = 65_536;
+
+/// Least memory for an execution's output, in bytes: as much as one event holds.
+const MIN_RETAINED_BYTES: u64 = 64 * 1024;
+
 /// `[limits]`: bounds on single executions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -79,6 +87,50 @@ impl Default for Limits {
     }
 }
 
+/// `[executions]`: what is kept of them, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Executions {
+    /// Bytes of one execution's output kept on disk beyond `limits.retained_output_bytes`;
+    /// 0 for none.
+    pub spill_bytes: u64,
+    /// Bytes of all executions' output kept on disk.
+    pub spill_total_bytes: u64,
+    /// Finished executions that a session keeps.
+    pub keep: NonZeroU32,
+    /// A finished execution is forgotten after this; its id is not run again.
+    pub keep_for: HumanDuration,
+}
+
+impl Default for Executions {
+    fn default() -> Self {
+        Self {
+            spill_bytes: SPILLED_BYTES,
+            spill_total_bytes: SPILLED_BYTES_IN_ALL,
+            keep: const { NonZeroU32::new(256).unwrap() },
+            keep_for: HumanDuration::from_secs(KEPT_FOR.as_secs()),
+        }
+    }
+}
+
+impl Executions {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let spill = self.spill_bytes;
+        let problem = match self.keep.get() {
+            _ if spill > self.spill_total_bytes => (
+                "executions.spill_bytes",
+                format!("{spill} is more than executions.spill_total_bytes"),
+            ),
+            keep if keep > MAX_KEPT => {
+                ("executions.keep", format!("{keep} is more than {MAX_KEPT}"))
+            }
+            _ => return Ok(()),
+        };
+        let (key, problem) = problem;
+        Err(ConfigError::Value { key, problem })
+    }
+}
+
 /// `[local]`: sessions on this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -89,6 +141,19 @@ pub struct Local {
     pub user: Option<String>,
     /// The server's variables that sessions see; a final `*` stands for anything.
     pub env_allow: Vec<String>,
+}
+
+impl Limits {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let retained = self.retained_output_bytes.get();
+        if retained >= MIN_RETAINED_BYTES {
+            return Ok(());
+        }
+        Err(ConfigError::Value {
+            key: "limits.retained_output_bytes",
+            problem: format!("{retained} is less than {MIN_RETAINED_BYTES}, one event's output"),
+        })
+    }
 }
 
 /// The variables that sessions see by default: what programs need to find each

@@ -41,6 +41,12 @@ max_command_bytes = 1048576
 output_budget_bytes = 100000
 retained_output_bytes = 4194304
 
+[executions]
+spill_bytes = 268435456
+spill_total_bytes = 2147483648
+keep = 256
+keep_for = "1day"
+
 [local]
 env_allow = ["PATH", "HOME", "LANG", "LANGUAGE", "LC_*", "TZ", "TERM", "USER"]
 
@@ -130,6 +136,20 @@ fn values_that_do_not_fit_together_are_refused() {
     check_error(
         "sessions.max_lifetime = '10m'\n",
         "use the configuration: `sessions.idle_ttl`: 30m is longer than sessions.max_lifetime",
+    );
+    check_error(
+        "limits.retained_output_bytes = 1000\n",
+        "use the configuration: `limits.retained_output_bytes`: 1000 is less than 65536, one \
+         event's output",
+    );
+    check_error(
+        "executions.spill_bytes = 3000000000\n",
+        "use the configuration: `executions.spill_bytes`: 3000000000 is more than \
+         executions.spill_total_bytes",
+    );
+    check_error(
+        "executions.keep = 100000\n",
+        "use the configuration: `executions.keep`: 100000 is more than 65536",
     );
     check_error(
         "listen = ['127.0.0.1:1', '127.0.0.1:1']\n",

@@ -2,6 +2,7 @@
 
 mod caller;
 mod events;
+mod read;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,11 +146,6 @@ fn incident(error: &dyn std::error::Error) -> Refusal {
     let incident = format!("inc-{:x}", since.unwrap_or(Duration::ZERO).as_micros());
     tracing::error!(%error, incident, "a call failed inside");
     Refusal::Internal { incident }
-}
-
-fn missing<T, R>(request: &Request<T>, method: &str) -> Result<Response<R>, Status> {
-    let _caller = principal(request)?;
-    Err(Refusal::not_implemented(format!("method {method}")).into())
 }
 
 #[tonic::async_trait]
@@ -300,7 +296,12 @@ impl ExecService for Execs {
         &self,
         request: Request<v1::ReadOutputRequest>,
     ) -> Result<Response<v1::ReadOutputResponse>, Status> {
-        missing(&request, "ReadOutput")
+        let principal = principal(&request)?;
+        let asked = from_proto::read_output(request.into_inner(), &self.edge)?;
+        let session = self.edge.engine.session(&principal, &asked.session);
+        let session = session.map_err(Refusal::from)?;
+        let view = self.view(&principal, &session, &asked.execution)?;
+        Ok(Response::new(read::read(&view, asked).await?))
     }
 
     async fn write_stdin(

@@ -9,6 +9,7 @@ mod fence;
 mod fields;
 mod page;
 mod policy;
+mod read;
 mod session;
 
 pub(crate) use audit::audit_query;
@@ -19,4 +20,5 @@ pub(crate) use execution::{
 pub(crate) use fields::{MAX_ENV_BYTES, execution_id, session_id};
 pub(crate) use page::{Page, Position, seal};
 pub(crate) use policy::session_policy;
+pub(crate) use read::{ReadOutput, Selection, read_output};
 pub(crate) use session::{NewSession, SessionsPage, new_session, sessions_page, terminal_size};

@@ -8,6 +8,7 @@ use execgate_core::budget::BudgetError;
 use execgate_core::ids::ExecutionId;
 use execgate_core::policy::Denial;
 use execgate_engine::Error;
+use execgate_engine::execution::ReadError;
 
 /// Why a call is not done.
 #[derive(Debug)]
@@ -65,6 +66,13 @@ pub(crate) enum Refusal {
         /// Where the channel ends.
         next_offset: u64,
     },
+    /// The bytes at an offset are no longer kept.
+    OutputEvicted {
+        /// The offset asked for.
+        offset: u64,
+        /// The first byte that is kept.
+        first_offset: u64,
+    },
     /// The request is larger than the server takes.
     MessageTooLarge {
         /// What was found.
@@ -116,6 +124,27 @@ impl Refusal {
     /// A budget that cannot be had, under the field that held it.
     pub(crate) fn budget(parent: &str, error: BudgetError) -> Self {
         Self::field(format!("{parent}.{}", error.field), error.reason)
+    }
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::OffsetOutOfRange {
+                offset,
+                next_offset,
+            } => Self::OffsetOutOfRange {
+                offset,
+                next_offset,
+            },
+            ReadError::Evicted {
+                offset,
+                first_offset,
+            } => Self::OutputEvicted {
+                offset,
+                first_offset,
+            },
+        }
     }
 }
 

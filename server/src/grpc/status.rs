@@ -113,6 +113,28 @@ impl Answer {
         answer.with("field", field)
     }
 
+    fn beyond(offset: u64, next_offset: u64) -> Self {
+        let message = format!("offset {offset} lies beyond the end, {next_offset}");
+        Self::new(Code::OutOfRange, ErrorReason::OffsetOutOfRange, message)
+            .with("next_offset", next_offset.to_string())
+    }
+
+    fn evicted(offset: u64, first_offset: u64) -> Self {
+        let message = format!("offset {offset} is gone; the first kept is {first_offset}");
+        Self::new(Code::OutOfRange, ErrorReason::OutputEvicted, message)
+            .with("first_offset", first_offset.to_string())
+    }
+
+    fn too_large(detail: &str) -> Self {
+        Self::new(
+            Code::ResourceExhausted,
+            ErrorReason::MessageTooLarge,
+            detail,
+        )
+        .quota("max_request_bytes")
+        .suggest("write large input to a file in pieces and name the file")
+    }
+
     fn into_status(mut self) -> Status {
         let reason = self.reason.as_str_name();
         let reason = reason.strip_prefix(REASON_PREFIX).unwrap_or(reason);
@@ -155,6 +177,7 @@ impl Answer {
             | Refusal::FenceUnavailable { .. }
             | Refusal::DeadlineExceeded { .. }
             | Refusal::OffsetOutOfRange { .. }
+            | Refusal::OutputEvicted { .. }
             | Refusal::MessageTooLarge { .. }
             | Refusal::Malformed { .. }
             | Refusal::Internal { .. }) => Self::of_call(call),
@@ -194,16 +217,12 @@ impl Answer {
             Refusal::OffsetOutOfRange {
                 offset,
                 next_offset,
-            } => {
-                let message = format!("offset {offset} lies beyond the end, {next_offset}");
-                Self::new(Code::OutOfRange, Reason::OffsetOutOfRange, message)
-                    .with("next_offset", next_offset.to_string())
-            }
-            Refusal::MessageTooLarge { detail } => {
-                Self::new(Code::ResourceExhausted, Reason::MessageTooLarge, detail)
-                    .quota("max_request_bytes")
-                    .suggest("write large input to a file in pieces and name the file")
-            }
+            } => Self::beyond(offset, next_offset),
+            Refusal::OutputEvicted {
+                offset,
+                first_offset,
+            } => Self::evicted(offset, first_offset),
+            Refusal::MessageTooLarge { detail } => Self::too_large(&detail),
             Refusal::Malformed { detail } => {
                 Self::new(Code::InvalidArgument, Reason::InvalidField, detail)
             }

@@ -10,6 +10,7 @@ use execgate_core::policy::Policy;
 use execgate_core::redact::{RedactionRules, Secret};
 use execgate_core::shell::ShellKind;
 use execgate_engine::EngineSettings;
+use execgate_engine::execution::{Retention, RetentionLimits};
 use execgate_engine::local::LocalSettings;
 use rustix::fs::{Access, access};
 
@@ -52,7 +53,7 @@ impl Settings {
             hash_key: dir.hash_key()?,
             max_sessions: usize::try_from(config.sessions.max.get()).unwrap_or(usize::MAX),
             max_command_bytes: bytes(config.limits.max_command_bytes.get()),
-            retained_bytes: bytes(config.limits.retained_output_bytes.get()),
+            retention: retention(config, dir)?,
         };
         let budget = bytes(config.limits.output_budget_bytes.get());
         let defaults = SessionDefaults {
@@ -72,6 +73,20 @@ impl Settings {
 
 fn bytes(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// What is kept of executions. What an earlier server left is removed.
+fn retention(config: &Config, dir: &DataDir) -> Result<Retention, ServeError> {
+    let limits = RetentionLimits {
+        memory_bytes: bytes(config.limits.retained_output_bytes.get()),
+        spill_bytes: config.executions.spill_bytes,
+        spill_total_bytes: config.executions.spill_total_bytes,
+        keep_count: bytes(config.executions.keep.get().into()),
+        keep_for: config.executions.keep_for.get(),
+    };
+    let place = dir.retained();
+    let operation = format!("prepare {} for retained output", place.display());
+    Retention::spilling(limits, &place).map_err(failed(&operation))
 }
 
 fn policy(config: &Config) -> Result<Policy, ServeError> {

@@ -62,8 +62,14 @@ impl Follower {
                 },
                 EventKind::Notice(notice) => notices.push(notice),
                 EventKind::Finished(finished) => ending = Some(finished),
-                // A reader that is there from the start is waited for: it sees no gap.
-                EventKind::Started | EventKind::Gap { .. } => {}
+                EventKind::Gap {
+                    channel, from, to, ..
+                } => match channel {
+                    Channel::Stdout | Channel::Terminal => stdout.omit(to - from),
+                    Channel::Stderr => stderr.omit(to - from),
+                    Channel::Background => background.omit(to - from),
+                },
+                EventKind::Started => {}
             }
         }
         ExecResult {
@@ -78,9 +84,11 @@ impl Follower {
 
 /// The first and the last part of a stream.
 #[derive(Debug, Default)]
-struct Window {
+pub(super) struct Window {
     head: Vec<Bytes>,
     head_bytes: usize,
+    /// Something is missing behind the head: it grows no more.
+    head_ends: bool,
     tail: VecDeque<Bytes>,
     tail_bytes: usize,
     omitted: u64,
@@ -88,8 +96,8 @@ struct Window {
 }
 
 impl Window {
-    fn push(&mut self, data: Bytes) {
-        if self.head_bytes < COLLECTED_BYTES / 2 {
+    pub(super) fn push(&mut self, data: Bytes) {
+        if self.head_bytes < COLLECTED_BYTES / 2 && !self.head_ends {
             self.head_bytes += data.len();
             self.head.push(data);
             return;
@@ -106,7 +114,19 @@ impl Window {
         }
     }
 
-    fn under(mut self, budget: &OutputBudget) -> CollectedStream {
+    /// So many bytes are missing here; how many lines, nobody knows. What stands between
+    /// two such places goes too, so that the omission is one.
+    pub(super) fn omit(&mut self, bytes: u64) {
+        self.head_ends = true;
+        self.omitted += bytes;
+        while let Some(between) = self.tail.pop_front() {
+            self.tail_bytes -= between.len();
+            self.omitted += between.len() as u64;
+            self.omitted_lines += memchr::memchr_iter(b'\n', &between).count() as u64;
+        }
+    }
+
+    pub(super) fn under(mut self, budget: &OutputBudget) -> CollectedStream {
         let mut whole = Vec::with_capacity(self.head_bytes + self.tail_bytes);
         self.head
             .iter()
@@ -114,7 +134,7 @@ impl Window {
         if self.omitted > 0 {
             whole.extend_from_slice(
                 format!(
-                    "\n[… {} bytes omitted: more than can be looked at …]\n",
+                    "\n[… {} bytes omitted: more than is kept or can be looked at …]\n",
                     self.omitted
                 )
                 .as_bytes(),

@@ -1,280 +1,237 @@
-//! What an execution keeps of its events, and how readers follow it.
+//! What an execution keeps of its events: the journal, who waits for it, and who writes
+//! what memory does not hold. Writers push and never wait here: who pushes output asks
+//! [`EventLog::is_full`] before it reads more.
 //!
-//! The log holds a bounded number of bytes. While somebody reads, the writer waits for
-//! the slowest reader when the log is full (the command is slowed); when nobody reads,
-//! the oldest output is let go, and a later reader is told of the gap.
+//! Writing to disk blocks, so it is done on the runtime's threads for that, by one of them
+//! for each log; an execution that never exceeds its memory never meets them.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-use execgate_core::outcome::Channel;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
-use super::{Event, EventKind, Execution};
+use super::journal::{Batch, Bounds, Journal, Written, slot_bytes};
+use super::spill::SpillStore;
+use super::{EventKind, Execution, Overflow, Retention};
 
-/// Output that one execution keeps in memory if the operator does not say, in bytes:
-/// enough for a reader to catch up with a fast command, little enough for 64 sessions on
-/// a small machine.
-pub const RETAINED_BYTES: usize = 4 * 1024 * 1024;
-
-/// What an event costs beside its data, in bytes, so that many tiny events are bounded too.
-const EVENT_BYTES: usize = 128;
+/// How long a command waits for readers before they are told: a reader that is a moment
+/// behind need not know.
+const THROTTLED_AFTER: Duration = Duration::from_secs(1);
 
 /// The events of one execution.
 #[derive(Debug)]
 pub(crate) struct EventLog {
-    inner: Mutex<Inner>,
+    journal: Mutex<Journal>,
+    followers: Mutex<usize>,
     /// Something was pushed, or the log was closed.
-    changed: Notify,
-    /// A reader moved on, or went.
+    pub(super) changed: Notify,
+    /// There may be room again.
     room: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    events: VecDeque<Event>,
-    next_sequence: u64,
-    bytes: usize,
-    /// The next sequence each reader wants.
-    readers: BTreeMap<u64, u64>,
-    next_reader: u64,
-    /// Bytes to keep.
-    limit: usize,
-    closed: bool,
-}
-
-fn cost(kind: &EventKind) -> usize {
-    match kind {
-        EventKind::Output { data, .. } => EVENT_BYTES + data.len(),
-        EventKind::Started
-        | EventKind::Gap { .. }
-        | EventKind::Notice(_)
-        | EventKind::Finished(_) => EVENT_BYTES,
-    }
+    /// Since when it has been full.
+    full: Mutex<Option<Instant>>,
+    store: Option<Arc<SpillStore>>,
+    slot_bytes: u64,
+    owner: Weak<Execution>,
 }
 
 impl EventLog {
-    pub(super) fn new(limit: usize) -> Self {
-        let inner = Inner {
-            next_sequence: 1,
-            limit,
-            ..Inner::default()
-        };
+    /// The log of `owner`.
+    pub(super) fn new(retention: &Retention, overflow: Overflow, owner: Weak<Execution>) -> Self {
+        let memory = retention.limits().memory_bytes;
         Self {
-            inner: Mutex::new(inner),
+            journal: Mutex::new(Journal::new(Bounds {
+                memory,
+                disk: retention.disk_bytes(),
+                overflow,
+            })),
+            followers: Mutex::new(0),
             changed: Notify::new(),
             room: Notify::new(),
+            full: Mutex::new(None),
+            store: retention.store().cloned(),
+            slot_bytes: slot_bytes(memory) as u64,
+            owner,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends an event. Always takes it: who pushes output asks [`Self::is_full`] before
-    /// it reads more.
+    /// Appends an event. Always takes it.
     pub(crate) fn push(&self, kind: EventKind) {
-        let mut inner = self.lock();
-        if inner.closed {
+        let mut journal = self.lock();
+        if journal.closed {
             return;
         }
-        let sequence = inner.next_sequence;
-        inner.next_sequence += 1;
-        inner.bytes += cost(&kind);
-        inner.events.push_back(Event {
-            sequence,
-            time: SystemTime::now(),
-            kind,
-        });
-        inner.evict();
-        drop(inner);
+        match kind {
+            EventKind::Output {
+                channel,
+                offset,
+                data,
+            } => journal.append(channel, offset, data),
+            // A reader's own, where it finds nothing.
+            EventKind::Gap { .. } => {}
+            EventKind::Started | EventKind::Notice(_) | EventKind::Finished(_) => {
+                journal.mark(kind);
+            }
+        }
+        let batch = journal.settle();
+        drop(journal);
         self.changed.notify_waiters();
+        if let Some(batch) = batch {
+            self.write_behind(batch);
+        }
     }
 
     /// No more events will come.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
+        let mut journal = self.lock();
+        journal.closed = true;
+        let spilled = journal.has_spilled();
+        drop(journal);
         self.changed.notify_waiters();
+        self.room.notify_waiters();
+        if let (true, Some(store)) = (spilled, &self.store) {
+            store.finished(Weak::clone(&self.owner));
+        }
     }
 
-    /// Whether the command must wait for a reader.
+    /// Whether the command must wait for a reader, or for the disk.
     pub(crate) fn is_full(&self) -> bool {
         self.lock().is_full()
     }
 
-    /// Waits until the log is not full.
+    /// Waits until the log is not full. Where that takes long, readers are told. May be
+    /// cancelled without loss.
     pub(crate) async fn until_room(&self) {
         loop {
             let mut room = std::pin::pin!(self.room.notified());
             room.as_mut().enable();
-            if !self.is_full() {
+            let Some(since) = self.full_since() else {
                 return;
+            };
+            tokio::select! {
+                () = room => {}
+                () = sleep_until(since + THROTTLED_AFTER) => {
+                    *self.lock_full() = None;
+                    self.lock().note_throttled();
+                    self.changed.notify_waiters();
+                }
             }
-            room.await;
+        }
+    }
+
+    /// Since when the log has been full, or since when readers know.
+    fn full_since(&self) -> Option<Instant> {
+        let full = self.is_full();
+        let mut since = self.lock_full();
+        match full {
+            true => Some(*since.get_or_insert_with(Instant::now)),
+            false => since.take().and(None),
+        }
+    }
+
+    fn lock_full(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The command is being ended: from now on it waits for no reader, so that its last
+    /// bytes come through; what does not fit is let go, the oldest first.
+    pub(crate) fn release(&self) {
+        self.lock().release();
+        self.room.notify_waiters();
+    }
+
+    /// Readers have moved on: writes what waited for that.
+    pub(super) fn settle(&self) {
+        let mut journal = self.lock();
+        let batch = journal.settle();
+        let full = journal.is_full();
+        drop(journal);
+        if !full {
+            self.room.notify_waiters();
+        }
+        if let Some(batch) = batch {
+            self.write_behind(batch);
         }
     }
 
     /// How many read now.
     pub(crate) fn followers(&self) -> usize {
-        self.lock().readers.len()
+        *self.lock_followers()
     }
 
-    /// Bytes held now.
+    pub(super) fn lock_followers(&self) -> MutexGuard<'_, usize> {
+        self.followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of memory held now.
     pub(crate) fn retained(&self) -> usize {
-        self.lock().bytes
+        self.lock().memory()
     }
 
-    /// Lets go of everything but the first event and the last.
+    /// Lets go of all output; what happened is kept.
     pub(crate) fn forget_output(&self) {
-        let mut inner = self.lock();
-        inner
-            .events
-            .retain(|event| cost(&event.kind) <= EVENT_BYTES);
-        inner.bytes = inner.events.len() * EVENT_BYTES;
-    }
-}
-
-impl Inner {
-    fn is_full(&self) -> bool {
-        self.bytes > self.limit
+        self.lock().forget_output();
     }
 
-    /// Makes room as far as every reader has read; `Started` stays.
-    fn evict(&mut self) {
-        let read = self.readers.values().copied().min().unwrap_or(u64::MAX);
-        while self.is_full() {
-            match self.events.get(1) {
-                Some(oldest) if oldest.sequence < read => {
-                    self.bytes -= cost(&oldest.kind);
-                    self.events.remove(1);
-                }
-                _ => return,
-            }
+    /// Lets go of what is on disk.
+    pub(super) fn forget_spilled(&self) {
+        self.lock().forget_spilled();
+    }
+
+    fn write_behind(&self, batch: Batch) {
+        let Some(execution) = self.owner.upgrade() else {
+            return;
+        };
+        let write = move || execution.log.write(batch);
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(write)),
+            Err(_none) => write(),
         }
     }
 
-    /// The first event kept with this sequence or a later one.
-    fn at(&self, sequence: u64) -> Option<&Event> {
-        let index = self
-            .events
-            .partition_point(|event| event.sequence < sequence);
-        self.events.get(index)
-    }
-}
-
-/// A reader of an execution's events. Dropping it ends the reading, not the execution.
-#[derive(Debug)]
-pub struct Follower {
-    execution: Arc<Execution>,
-    reader: u64,
-    next: u64,
-    /// The next offset expected on each channel.
-    offsets: BTreeMap<Channel, u64>,
-    /// An event that waits behind a gap.
-    behind_gap: Option<Event>,
-}
-
-impl Follower {
-    pub(super) fn new(execution: Arc<Execution>) -> Self {
-        let mut inner = execution.log.lock();
-        let reader = inner.next_reader;
-        inner.next_reader += 1;
-        inner.readers.insert(reader, 1);
-        drop(inner);
-        Self {
-            execution,
-            reader,
-            next: 1,
-            offsets: BTreeMap::new(),
-            behind_gap: None,
-        }
-    }
-
-    /// The execution that is followed.
-    #[must_use]
-    pub fn execution(&self) -> &Arc<Execution> {
-        &self.execution
-    }
-
-    /// The next event; nothing after the last. May be cancelled without loss.
-    pub async fn next(&mut self) -> Option<Event> {
-        if let Some(event) = self.behind_gap.take() {
-            return Some(event);
-        }
-        let event = self.next_kept().await?;
-        Some(self.mind_the_gap(event))
-    }
-
-    async fn next_kept(&mut self) -> Option<Event> {
-        // Its own handle on the execution, so that waiting borrows nothing of self.
-        let execution = Arc::clone(&self.execution);
+    /// Writes a batch, and those that have become due meanwhile. Blocks.
+    fn write(&self, mut batch: Batch) {
         loop {
-            let mut changed = std::pin::pin!(execution.log.changed.notified());
-            changed.as_mut().enable();
-            {
-                let mut inner = execution.log.lock();
-                if let Some(event) = inner.at(self.next).cloned() {
-                    self.next = event.sequence + 1;
-                    inner.readers.insert(self.reader, self.next);
-                    let was_full = inner.is_full();
-                    inner.evict();
-                    drop(inner);
-                    if was_full {
-                        execution.log.room.notify_waiters();
-                    }
-                    return Some(event);
-                }
-                if inner.closed {
-                    return None;
-                }
+            let written = self.try_write(&batch).unwrap_or_else(|error| {
+                tracing::warn!(%error, "retained output could not be written to disk");
+                Written::Failed
+            });
+            let mut journal = self.lock();
+            journal.committed(&batch, written);
+            let next = journal.settle_further();
+            let full = journal.is_full();
+            drop(journal);
+            self.changed.notify_waiters();
+            if !full {
+                self.room.notify_waiters();
             }
-            changed.await;
+            match next {
+                Some(next) => batch = next,
+                None => return,
+            }
         }
     }
 
-    /// Puts a gap before an event that does not join on.
-    fn mind_the_gap(&mut self, event: Event) -> Event {
-        let jump = match &event.kind {
-            EventKind::Output {
-                channel: Channel::Background,
-                ..
-            } => None,
-            EventKind::Output {
-                channel,
-                offset,
-                data,
-            } => {
-                let expected = self.offsets.entry(*channel).or_default();
-                let from = std::mem::replace(expected, offset + data.len() as u64);
-                (from < *offset).then_some((*channel, from, *offset))
-            }
-            EventKind::Finished(ending) => ending.totals.iter().find_map(|total| {
-                let expected = self.offsets.entry(total.channel).or_default();
-                let from = std::mem::replace(expected, total.bytes);
-                (from < total.bytes).then_some((total.channel, from, total.bytes))
-            }),
-            EventKind::Started | EventKind::Gap { .. } | EventKind::Notice(_) => None,
+    fn try_write(&self, batch: &Batch) -> std::io::Result<Written> {
+        let file = match (&batch.file, &self.store) {
+            (Some(file), _) => Some(Arc::clone(file)),
+            (None, Some(store)) => store.create(self.slot_bytes)?,
+            (None, None) => None,
         };
-        let Some((channel, from, to)) = jump else {
-            return event;
+        let Some(file) = file else {
+            return Ok(Written::NoRoom);
         };
-        let gap = Event {
-            sequence: event.sequence - 1,
-            time: event.time,
-            kind: EventKind::Gap { channel, from, to },
+        let Some(slot) = batch.slot.or_else(|| file.another_slot()) else {
+            return Ok(Written::NoRoom);
         };
-        self.behind_gap = Some(event);
-        gap
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        let mut inner = self.execution.log.lock();
-        inner.readers.remove(&self.reader);
-        inner.evict();
-        drop(inner);
-        self.execution.log.room.notify_waiters();
+        let bytes = file.write(slot, &batch.pieces)?;
+        Ok(Written::Done(file, slot, bytes))
     }
 }

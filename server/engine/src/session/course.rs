@@ -53,6 +53,7 @@ impl Course {
     pub(super) fn stop(&mut self, cause: Cause) {
         if self.stopping.is_none() {
             self.stopping = Some(cause);
+            self.execution.log.release();
             self.ladder = Ladder::from(Instant::now());
         }
     }
@@ -60,6 +61,7 @@ impl Course {
     /// The session is closing: what is left of it gets these signals.
     pub(super) fn closing(&mut self, signals: [i32; 2]) {
         self.stopping = Some(Cause::SessionClosed);
+        self.execution.log.release();
         self.signals.extend(signals);
     }
 
@@ -72,6 +74,7 @@ impl Course {
     pub(super) fn note_timeout(&mut self, rung: Rung) {
         if rung == Rung::Interrupt && self.stopping.is_none() {
             self.stopping = Some(Cause::Timeout);
+            self.execution.log.release();
             let notice = Notice::TimeoutFired { limit: self.limit };
             self.execution.log.push(EventKind::Notice(notice));
         }

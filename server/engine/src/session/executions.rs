@@ -1,19 +1,17 @@
 //! The executions of one session: which is in the foreground, which wait, which are
 //! kept, and which ids may not be used again.
 
+mod ended;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use execgate_core::audit::Digest;
 use execgate_core::ids::ExecutionId;
 
-use crate::execution::Execution;
-
-/// Finished executions kept for late readers.
-pub(crate) const KEPT_EXECUTIONS: usize = 256;
-
-/// Output of finished executions kept by one session, in bytes.
-const KEPT_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
+use crate::error::Error;
+use crate::execution::{Execution, RetentionLimits};
+use ended::Ended;
 
 /// Executions that may wait for their turn.
 pub(crate) const QUEUE_LIMIT: usize = 64;
@@ -21,12 +19,8 @@ pub(crate) const QUEUE_LIMIT: usize = 64;
 /// Programs that may run beside the shell at once.
 const BESIDE_LIMIT: usize = 64;
 
-/// Ids that are remembered after their executions are forgotten; beyond it a session
-/// takes no more ids of the client's choice, since it could no longer refuse a repeat.
-const REMEMBERED_IDS: usize = 65_536;
-
 /// The table.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Executions {
     known: HashMap<ExecutionId, Arc<Execution>>,
     /// In the order in which they were asked for.
@@ -35,10 +29,7 @@ pub(crate) struct Executions {
     active: VecDeque<ExecutionId>,
     /// The programs beside the shell.
     beside: HashSet<ExecutionId>,
-    /// The finished ones that still hold output, and how many bytes.
-    outputs: VecDeque<(Arc<Execution>, usize)>,
-    output_bytes: usize,
-    forgotten: HashSet<ExecutionId>,
+    ended: Ended,
 }
 
 /// Where an execution is to run.
@@ -70,14 +61,26 @@ pub(crate) enum Reserved {
 }
 
 impl Executions {
+    /// A table that keeps so much of what is over.
+    pub(crate) fn new(limits: RetentionLimits) -> Self {
+        Self {
+            known: HashMap::new(),
+            order: VecDeque::new(),
+            active: VecDeque::new(),
+            beside: HashSet::new(),
+            ended: Ended::new(limits),
+        }
+    }
+
     /// What is known under an id, if anything, before a command is judged.
-    pub(crate) fn lookup(&self, id: &ExecutionId, payload: Digest) -> Option<Reserved> {
+    pub(crate) fn lookup(&mut self, id: &ExecutionId, payload: Digest) -> Option<Reserved> {
+        self.expire();
         match self.known.get(id) {
             Some(execution) if execution.payload == payload => {
                 Some(Reserved::Existing(Arc::clone(execution)))
             }
             Some(_) => Some(Reserved::Reused),
-            None if self.forgotten.contains(id) => Some(Reserved::Forgotten),
+            None if self.ended.has_forgotten(id) => Some(Reserved::Forgotten),
             None => None,
         }
     }
@@ -94,7 +97,7 @@ impl Executions {
             Place::Foreground | Place::Queue => self.active.len() > QUEUE_LIMIT,
             Place::Beside => self.beside.len() >= BESIDE_LIMIT,
         };
-        if full || self.forgotten.len() >= REMEMBERED_IDS {
+        if full || self.ended.is_full() {
             return Reserved::Full;
         }
         match place {
@@ -120,39 +123,36 @@ impl Executions {
         self.active.retain(|active| active != id);
         self.beside.remove(id);
         if let Some(execution) = self.known.get(id) {
-            let bytes = execution.log.retained();
-            self.output_bytes += bytes;
-            self.outputs.push_back((Arc::clone(execution), bytes));
+            self.ended.add(Arc::clone(execution));
         }
-        while self.order.len() > KEPT_EXECUTIONS {
-            let Some(oldest) = self.order.front().cloned() else {
-                break;
-            };
-            if self.active.contains(&oldest) || self.beside.contains(&oldest) {
-                break;
+        self.expire();
+    }
+
+    /// Forgets what has been kept for long enough.
+    fn expire(&mut self) {
+        while let Some(id) = self.ended.expire() {
+            self.known.remove(&id);
+            match self.order.front() {
+                Some(first) if *first == id => drop(self.order.pop_front()),
+                _ => self.order.retain(|known| *known != id),
             }
-            self.order.pop_front();
-            self.known.remove(&oldest);
-            self.forgotten.insert(oldest);
-        }
-        // Counted, not added up anew: the cost of a command must not follow the number
-        // of those before it.
-        while self.output_bytes > KEPT_OUTPUT_BYTES || self.outputs.len() > KEPT_EXECUTIONS {
-            let Some((execution, bytes)) = self.outputs.pop_front() else {
-                break;
-            };
-            execution.log.forget_output();
-            self.output_bytes -= bytes;
         }
     }
 
     /// One execution.
-    pub(crate) fn get(&self, id: &ExecutionId) -> Option<Arc<Execution>> {
-        self.known.get(id).cloned()
+    pub(crate) fn find(&mut self, id: &ExecutionId) -> Result<Arc<Execution>, Error> {
+        self.expire();
+        let execution = id.clone();
+        match self.known.get(id) {
+            Some(known) => Ok(Arc::clone(known)),
+            None if self.ended.has_forgotten(id) => Err(Error::ExecutionExpired { execution }),
+            None => Err(Error::ExecutionNotFound { execution }),
+        }
     }
 
     /// All that are kept, oldest first.
-    pub(crate) fn all(&self) -> Vec<Arc<Execution>> {
+    pub(crate) fn all(&mut self) -> Vec<Arc<Execution>> {
+        self.expire();
         self.order
             .iter()
             .filter_map(|id| self.known.get(id))

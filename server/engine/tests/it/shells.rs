@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use execgate_core::outcome::{Cause, Channel, LaunchFailureKind, Outcome};
 use execgate_engine::Error;
-use execgate_engine::execution::{Command, EventKind};
+use execgate_engine::execution::{Command, EventKind, Overflow};
 use sha2::{Digest, Sha256};
 
 use crate::support::{Gate, SHELLS, command, exited, seen};
@@ -319,7 +319,13 @@ async fn output_that_nobody_reads_is_let_go_and_a_late_reader_sees_the_gap() {
     let gate = Gate::open().await;
     let session = gate.shell("bash").await;
     let follower = gate
-        .start(&session, command("yes | head -c 10000000"))
+        .start(
+            &session,
+            Command {
+                overflow: Overflow::Evict,
+                ..command("yes | head -c 10000000")
+            },
+        )
         .await;
     let execution = std::sync::Arc::clone(follower.execution());
     drop(follower);

@@ -14,7 +14,7 @@ use execgate_core::policy::Policy;
 use execgate_core::redact::RedactionRules;
 use execgate_engine::audit::{AuditQuery, AuditRecord, AuditStore, SegmentLog, SegmentLogOptions};
 use execgate_engine::execution::{
-    Command, CommandLine, ExecResult, Follower, Notice, RETAINED_BYTES, Stdin,
+    Command, CommandLine, ExecResult, Follower, Notice, Overflow, Retention, RetentionLimits, Stdin,
 };
 use execgate_engine::local::{LocalSettings, LocalUser};
 use execgate_engine::session::{OnShellExit, Session, SessionSettings};
@@ -68,7 +68,7 @@ impl Gate {
             hash_key: HashKey::new([7; 32]),
             max_sessions: 64,
             max_command_bytes: 1024 * 1024,
-            retained_bytes: RETAINED_BYTES,
+            retention: Retention::in_memory(RetentionLimits::default()),
         };
         let engine = Engine::start(settings, store, token).await.unwrap();
         Self {
@@ -181,6 +181,7 @@ pub(crate) fn command(script: &str) -> Command {
         cwd: None,
         expected_generation: None,
         queue_if_busy: false,
+        overflow: Overflow::Backpressure,
     }
 }
 

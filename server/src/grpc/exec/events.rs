@@ -64,20 +64,9 @@ impl Events {
         attach: &Attach,
         deadline: Option<Instant>,
     ) -> Result<Self, Refusal> {
-        if let Some(ending) = view.execution.ending() {
-            for (channel, offset) in &attach.offsets {
-                let total = ending.totals.iter().find(|total| total.channel == *channel);
-                let next_offset = total.map_or(0, |total| total.bytes);
-                if *channel != Channel::Background && *offset > next_offset {
-                    return Err(Refusal::OffsetOutOfRange {
-                        offset: *offset,
-                        next_offset,
-                    });
-                }
-            }
-        }
+        let follower = view.execution.follow_from(&attach.offsets)?;
         Ok(Self {
-            follower: view.execution.follow(),
+            follower,
             caller: Caller::following(&view.session, &view.execution),
             view,
             deadline: deadline.map(|at| Box::pin(sleep_until(at))),
@@ -134,12 +123,7 @@ impl Events {
                 let data = data.clone();
                 self.take_output(&event, channel, offset, data);
             }
-            EventKind::Gap { channel, from, to } => {
-                let from = from.max(self.wanted(channel));
-                if from < to {
-                    self.push(&event, EventKind::Gap { channel, from, to });
-                }
-            }
+            EventKind::Gap { .. } => self.pending.push_back(event),
             EventKind::Notice(_) => {
                 self.notices += 1;
                 if self.notices > self.notices_seen {

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use execgate_core::budget::OutputBudget;
 use execgate_core::ids::{ExecutionId, SessionId};
 use execgate_core::outcome::Channel;
-use execgate_engine::execution::{Command, CommandLine, Stdin as EngineStdin};
+use execgate_engine::execution::{Command, CommandLine, Overflow, Stdin as EngineStdin};
 use execgate_proto::v1;
 use v1::execution_spec::{Command as ProtoCommand, Stdin};
 
 use super::budget::budget;
 use super::fields::{self, duration, enumeration};
+use super::read::channel;
 use super::session::{no_checkpoints, no_secrets};
 use super::{Page, session_id};
 use crate::grpc::edge::{Edge, MAX_TIMEOUT};
@@ -137,14 +138,7 @@ fn ask(request: v1::RunRequest, edge: &Edge) -> Result<Ask, Refusal> {
 pub(crate) fn attach(request: v1::AttachRequest) -> Result<Attach, Refusal> {
     let offsets = request.offsets.iter().enumerate().map(|(index, offset)| {
         let field = format!("offsets[{index}].channel");
-        let channel = match enumeration(&field, offset.channel)? {
-            v1::Channel::Unspecified => return Err(Refusal::field(field, "is required")),
-            v1::Channel::Stdout => Channel::Stdout,
-            v1::Channel::Stderr => Channel::Stderr,
-            v1::Channel::Terminal => Channel::Terminal,
-            v1::Channel::Background => Channel::Background,
-        };
-        Ok((channel, offset.offset))
+        Ok::<_, Refusal>((channel(&field, offset.channel)?, offset.offset))
     });
     let offsets: Vec<_> = offsets.collect::<Result<_, _>>()?;
     for (index, (channel, _)) in offsets.iter().enumerate() {
@@ -219,10 +213,12 @@ fn command(spec: v1::ExecutionSpec, edge: &Edge) -> Result<Command, Refusal> {
             return Err(Refusal::not_implemented("field spec.timeout_action"));
         }
     }
-    match enumeration("spec.overflow", spec.overflow)? {
-        v1::OverflowAction::Unspecified | v1::OverflowAction::Backpressure => {}
-        v1::OverflowAction::Evict => return Err(Refusal::not_implemented("field spec.overflow")),
-    }
+    let overflow = match enumeration("spec.overflow", spec.overflow)? {
+        v1::OverflowAction::Unspecified | v1::OverflowAction::Backpressure => {
+            Overflow::Backpressure
+        }
+        v1::OverflowAction::Evict => Overflow::Evict,
+    };
     no_checkpoints("spec.checkpoint", spec.checkpoint)?;
     no_secrets("spec.secrets", &spec.secrets)?;
     if duration("spec.grace_period", spec.grace_period, MAX_GRACE)?.is_some() {
@@ -236,6 +232,7 @@ fn command(spec: v1::ExecutionSpec, edge: &Edge) -> Result<Command, Refusal> {
         cwd: fields::path("spec.cwd", spec.cwd)?,
         expected_generation: None,
         queue_if_busy: false,
+        overflow,
     })
 }
 

@@ -1,7 +1,5 @@
 //! What this server can do and where its limits are.
 
-use std::time::Duration;
-
 use execgate_core::budget::MAX_MAX_BYTES;
 use execgate_core::ids::Principal;
 use execgate_proto::{MAX_MESSAGE_BYTES, v1};
@@ -16,16 +14,15 @@ use crate::grpc::from_proto::{MAX_ARGV_BYTES, MAX_ENV_BYTES, MAX_STDIN_BYTES};
 
 /// Version of the API, as `capabilities.proto` defines it.
 const API_VERSION: &str = "1.0";
-/// Finished executions that the engine keeps for each session.
-const RETAINED_EXECUTIONS: u32 = 256;
 /// Script executions that the engine lets wait in one session.
 const QUEUED_EXECUTIONS: u32 = 64;
 /// The optional features that are on, sorted.
-const FEATURES: [&str; 6] = [
+const FEATURES: [&str; 7] = [
     "argv",
     "attach",
     "evaluate_policy",
     "queue",
+    "read_output",
     "signal",
     "stdin",
 ];
@@ -75,6 +72,7 @@ fn missing(kind: v1::TransportKind) -> v1::TransportCapabilities {
 
 fn limits(edge: &Edge) -> v1::Limits {
     let engine = edge.engine.settings();
+    let retained = engine.retention.limits();
     let sessions = u32::try_from(engine.max_sessions).unwrap_or(u32::MAX);
     v1::Limits {
         max_request_bytes: MAX_REQUEST_BYTES as u64,
@@ -90,11 +88,10 @@ fn limits(edge: &Edge) -> v1::Limits {
         max_idle_ttl: Some(duration(edge.defaults.max_idle_ttl())),
         max_lifetime: edge.defaults.max_lifetime.map(duration),
         max_chunk_bytes: MAX_CHUNK_BYTES as u64,
-        retained_memory_bytes: engine.retained_bytes as u64,
-        retained_disk_bytes: 0,
-        retained_executions: RETAINED_EXECUTIONS,
-        // Finished executions are kept as long as their session, and no longer.
-        retention: Some(duration(Duration::ZERO)),
+        retained_memory_bytes: retained.memory_bytes as u64,
+        retained_disk_bytes: engine.retention.disk_bytes(),
+        retained_executions: u32::try_from(retained.keep_count).unwrap_or(u32::MAX),
+        retention: Some(duration(retained.keep_for)),
         max_budget_bytes: MAX_MAX_BYTES as u64,
         max_queued_executions: QUEUED_EXECUTIONS,
         keep_alive_interval: Some(duration(KEEP_ALIVE_INTERVAL)),

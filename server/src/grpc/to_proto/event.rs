@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use execgate_core::outcome::{Channel, signal_name};
-use execgate_engine::execution::{EventKind, Execution, Notice};
+use execgate_engine::execution::{EventKind, Execution, GapReason, Notice};
 use execgate_engine::session::Session;
 use execgate_proto::v1;
 use v1::exec_event::Kind;
@@ -71,11 +71,16 @@ pub(crate) fn event_kind(kind: EventKind, number: u64, view: &ExecutionView) -> 
             channel: on,
             from,
             to,
+            reason,
         } => Kind::Gap(v1::Gap {
             channel: channel(on).into(),
             from_offset: from,
             to_offset: to,
-            reason: v1::GapReason::Evicted.into(),
+            reason: match reason {
+                GapReason::Evicted => v1::GapReason::Evicted,
+                GapReason::StorageFailed => v1::GapReason::StorageFailed,
+            }
+            .into(),
         }),
         EventKind::Notice(happened) => Kind::Notice(notice(&happened, number, &view.edge)),
         EventKind::Finished(ending) => {
@@ -152,6 +157,11 @@ pub(crate) fn notice(notice: &Notice, number: u64, edge: &Edge) -> v1::Notice {
             )
         }
         Notice::SessionLost { reason } => (format!("the session is lost: {reason}"), None),
+        Notice::OutputThrottled { retained } => throttled(*retained),
+        Notice::StorageFailed => (
+            "output could not be written to disk: from here on less of it is kept".to_owned(),
+            None,
+        ),
     };
     v1::Notice {
         number,
@@ -159,4 +169,13 @@ pub(crate) fn notice(notice: &Notice, number: u64, edge: &Edge) -> v1::Notice {
         kind,
         time: None,
     }
+}
+
+fn throttled(retained_bytes: u64) -> (String, Option<NoticeKind>) {
+    (
+        "the command waits: what is kept of its output is full until it is read".to_owned(),
+        Some(NoticeKind::OutputThrottled(v1::OutputThrottled {
+            retained_bytes,
+        })),
+    )
 }

@@ -3,7 +3,7 @@
 use execgate_core::audit::CommandKind;
 use execgate_core::budget::BudgetReport;
 use execgate_core::outcome::Channel;
-use execgate_engine::execution::{CollectedStream, ExecResult, Execution};
+use execgate_engine::execution::{CollectedStream, ExecResult, Execution, RetainedRange};
 use execgate_proto::v1;
 
 use super::time::timestamp;
@@ -23,9 +23,18 @@ pub(crate) fn execution(view: &ExecutionView) -> v1::Execution {
         create_time: Some(timestamp(execution.created)),
         start_time: execution.started().map(timestamp),
         finished: view.finished(),
+        retained: execution.retained().iter().map(retained).collect(),
         stdin_offset: execution.stdin_offset(),
         stdin_open: execution.stdin_open(),
         ..v1::Execution::default()
+    }
+}
+
+fn retained(range: &RetainedRange) -> v1::RetainedOutput {
+    v1::RetainedOutput {
+        channel: channel(range.channel).into(),
+        first_offset: range.first_offset,
+        end_offset: range.end_offset,
     }
 }
 
@@ -93,7 +102,8 @@ fn add_background(message: &mut v1::ExecResult, background: &CollectedStream) {
     }
 }
 
-fn report(of: Channel, report: &BudgetReport) -> v1::BudgetReport {
+/// What a budget did.
+pub(crate) fn report(of: Channel, report: &BudgetReport) -> v1::BudgetReport {
     v1::BudgetReport {
         channel: channel(of).into(),
         total_bytes: report.total_bytes,
