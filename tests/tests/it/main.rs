@@ -15,6 +15,8 @@ mod client_examples;
 mod commands;
 mod gate;
 mod refusals;
+mod resume;
+mod retained;
 mod scenarios;
 mod stop;
 mod support;

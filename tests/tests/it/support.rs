@@ -49,7 +49,7 @@ pub(crate) struct Server {
     pub(crate) address: String,
     pub(crate) socket: PathBuf,
     pub(crate) data_dir: PathBuf,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
@@ -66,9 +66,22 @@ impl Server {
             .mode(0o700)
             .create(&data_dir)
             .unwrap();
+        std::fs::write(folder.path().join("config.toml"), config).unwrap();
+        Self::launch(folder)
+    }
+
+    /// Kills it where it stands, and starts another one on its data.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
+        *self = Self::launch(folder);
+    }
+
+    fn launch(folder: TempDir) -> Self {
+        let data_dir = folder.path().join("data");
         let socket = data_dir.join("s");
         let file = folder.path().join("config.toml");
-        std::fs::write(&file, config).unwrap();
         let mut child = Command::new(binary())
             .args(["serve", "--log", "warn", "--listen", "127.0.0.1:0"])
             .arg(format!("--listen=unix:{}", socket.display()))
@@ -97,7 +110,7 @@ impl Server {
             address,
             socket,
             data_dir,
-            _folder: folder,
+            folder,
         }
     }
 
