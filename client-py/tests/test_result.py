@@ -177,6 +177,15 @@ def test_check_raises_what_failed() -> None:
         late.check()
 
 
+def test_repr_shows_what_matters_and_not_everything() -> None:
+    short = collected([started(), output("STDERR", 0, b"oops\n"), finished(3)])
+    assert repr(short) == (
+        "<Result 'make' exited with code 3, stderr='oops\\n', cwd='/tmp', 1.5 s>"
+    )
+    long = collected([started(), output("STDOUT", 0, b"x" * 500), finished()])
+    assert "x' and 300 characters more" in repr(long)
+
+
 def test_event_bytes_show_only_on_their_channel() -> None:
     events = [Output(channel, 0, b"x") for channel in Channel]
     found = [(event.stdout, event.stderr, event.terminal) for event in events]

@@ -13,8 +13,11 @@ from .outcome import Ending, Exited, LaunchFailed, Lost, Outcome, Signal, read_e
 from .text import decode
 from .v1 import execution_pb2
 
+#: Characters of an output that a `repr` shows.
+_SHOWN_CHARACTERS = 200
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Result:
     r"""What a command wrote and how it ended. A non-zero exit is a result, not an error.
 
@@ -47,6 +50,12 @@ class Result:
     """Whether an execution was found, instead of being started."""
     generation: int = 0
     """Generation of the session it ran in."""
+
+    def __repr__(self) -> str:
+        outputs = {"stdout": self.stdout, "stderr": self.stderr, "terminal": self.terminal}
+        shown = [f"{name}={_shortened(text)}" for name, text in outputs.items() if text]
+        words = [f"{self.command!r} {self.how}", *shown, f"cwd={self.cwd!r}"]
+        return f"<Result {', '.join(words)}, {self.duration:.3g} s>"
 
     @cached_property
     def stdout(self) -> str:
@@ -121,6 +130,11 @@ class Result:
         if isinstance(outcome, Lost):
             return f"was lost: {outcome.reason or self.cause}"
         return f"was ended by {outcome.signal}"
+
+
+def _shortened(text: str) -> str:
+    left = len(text) - _SHOWN_CHARACTERS
+    return f"{text[:_SHOWN_CHARACTERS]!r} and {left} characters more" if left > 0 else repr(text)
 
 
 def read_result(message: execution_pb2.ExecResult) -> Result:

@@ -15,7 +15,7 @@ from ._files import get_file, put_file
 from ._requests import Command, ExecutionOptions, Input
 from ._time import Seconds
 from .budget import Budget
-from .enums import Channel
+from .enums import Channel, ExecutionState, SignalKind
 from .errors import ExecgateError, NotFound, SessionEnded
 from .files.get import MAX_HELD_BYTES, GetOptions
 from .files.put import PutOptions
@@ -298,6 +298,16 @@ class Session:
         return decode(
             self.read_file(path, redacted_ok=redacted_ok, timeout=timeout, max_bytes=max_bytes)
         )
+
+    def signal(
+        self, execution_id: str, signal: SignalKind | str = SignalKind.INT
+    ) -> ExecutionState:
+        """Sends a signal to one of its executions; returns the state right after.
+
+        As `ExecStream.signal`, for an execution that nobody here follows.
+        """
+        call = _calls.signal(self.id, execution_id, SignalKind(signal))
+        return self._connection.call(call)
 
     def resize(self, rows: int, columns: int) -> tuple[int, int]:
         """Changes the size of its terminal, and returns the one it has then."""

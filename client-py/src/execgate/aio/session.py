@@ -13,7 +13,7 @@ from .._calls import OutputSelection
 from .._requests import Command, ExecutionOptions, Input
 from .._time import Seconds
 from ..budget import Budget
-from ..enums import Channel
+from ..enums import Channel, ExecutionState, SignalKind
 from ..errors import ExecgateError, NotFound, SessionEnded
 from ..files.get import MAX_HELD_BYTES, GetOptions
 from ..files.put import PutOptions
@@ -196,6 +196,13 @@ class AsyncSession:
                 path, redacted_ok=redacted_ok, timeout=timeout, max_bytes=max_bytes
             )
         )
+
+    async def signal(
+        self, execution_id: str, signal: SignalKind | str = SignalKind.INT
+    ) -> ExecutionState:
+        """Sends a signal to one of its executions; returns the state right after."""
+        call = _calls.signal(self.id, execution_id, SignalKind(signal))
+        return await self._connection.call(call)
 
     async def resize(self, rows: int, columns: int) -> tuple[int, int]:
         """Changes the size of its terminal, and returns the one it has then."""
