@@ -15,9 +15,10 @@ async fn main() -> Result<(), Error> {
     print!("{}", session.run(sorted).await?.stdout_text());
 
     // Question and answer:
-    let calculator = Command::argv(["awk", "{ print $1 * 2; fflush() }"]).open_stdin();
+    let doubler = "while read n; do echo $((n * 2)); done";
+    let calculator = Command::argv(["sh", "-c", doubler]).open_stdin();
     let mut events = session.exec(calculator).await?;
-    let mut questions = ["21\n", "1.5\n"].into_iter();
+    let mut questions = ["21\n", "700\n"].into_iter();
     events.write_stdin("1\n").await?;
     while let Some(event) = events.next().await {
         match event? {

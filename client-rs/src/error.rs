@@ -24,7 +24,10 @@ const REASON_PREFIX: &str = "ERROR_REASON_";
 const SUGGESTION_KEY: &str = "suggestion";
 
 /// Why a call failed.
-#[derive(Debug, ThisError)]
+///
+/// What `{:?}` shows is for people too: it is what is printed of an error that `main`
+/// returns.
+#[derive(ThisError)]
 #[non_exhaustive]
 pub enum Error {
     /// The address cannot be understood.
@@ -157,6 +160,33 @@ impl Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::InvalidAddress { .. } => "InvalidAddress",
+            Self::InvalidToken => "InvalidToken",
+            Self::UnreadableToken { .. } => "UnreadableToken",
+            Self::Connect { .. } => "Connect",
+            Self::Disconnected { .. } => "Disconnected",
+            Self::Unsupported { .. } => "Unsupported",
+            Self::Refused(_) => "Refused",
+            Self::File(_) => "File",
+            Self::LocalFile { .. } => "LocalFile",
+            Self::ResultConsumed => "ResultConsumed",
+            Self::Protocol { .. } => "Protocol",
+        };
+        write!(f, "{kind}: {self}")?;
+        let facts = self.refusal().map(|refusal| &refusal.metadata);
+        for (name, value) in facts.into_iter().flatten() {
+            // The suggestion stands in the text already.
+            if name != SUGGESTION_KEY {
+                write!(f, "; {name} = {value:?}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Which call a status answers.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
@@ -242,6 +272,9 @@ impl fmt::Display for Refusal {
         }
         if let Some(suggestion) = &self.suggestion {
             write!(f, " ({suggestion})")?;
+        }
+        if self.reason == ErrorReason::Unauthenticated {
+            f.write_str("; ClientBuilder::token and EXECGATE_TOKEN set it")?;
         }
         Ok(())
     }
@@ -347,6 +380,15 @@ mod tests {
         );
         let text = error.to_string();
         assert!(text.contains("older than this client"), "{text}");
+    }
+
+    #[test]
+    fn error_that_main_returns_reads_well() {
+        let error = Error::Connect {
+            address: "http://gate.example:1".into(),
+            source: Box::new(io::Error::from(io::ErrorKind::ConnectionRefused)),
+        };
+        assert_eq!(format!("{error:?}"), format!("Connect: {error}"));
     }
 
     #[test]

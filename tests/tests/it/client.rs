@@ -53,7 +53,7 @@ async fn wrong_token_says_where_the_right_one_is() {
     let error = client.session().await.unwrap_err();
     assert_eq!(error.reason(), Some(ErrorReason::Unauthenticated));
     assert_eq!(error.refusal().unwrap().code, Code::Unauthenticated);
-    text_of(&error, &["UNAUTHENTICATED", "token", "data directory"]);
+    text_of(&error, &["UNAUTHENTICATED", "data directory", "EXECGATE_TOKEN"]);
 }
 
 #[tokio::test]

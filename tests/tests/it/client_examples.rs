@@ -82,3 +82,17 @@ async fn agent_observes_what_became_of_each_idea() {
         assert!(printed.contains(part), "{part:?} in {printed}");
     }
 }
+
+#[tokio::test]
+async fn files_go_in_and_come_out() {
+    let printed = run("files", &Server::start()).await;
+    let expected = "put 44 bytes, verified: true\nHELLO\nFILE_NOT_FOUND: get \"absent\": there is no such file\n";
+    assert_eq!(printed, expected);
+}
+
+#[tokio::test]
+async fn repl_answers_each_line() {
+    let printed = run("repl", &Server::start()).await;
+    let expected = "8\n9\n10\n2\n42\n1400\nExited { code: 0, possible_signal: None }\n";
+    assert_eq!(printed, expected);
+}

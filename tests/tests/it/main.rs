@@ -12,6 +12,7 @@ mod api;
 mod audit;
 mod client;
 mod client_examples;
+mod client_files;
 mod commands;
 mod gate;
 mod refusals;

@@ -35,8 +35,8 @@ macro_rules! stories {
 }
 
 stories! {
-    binary, budget, busy, cancel, denial, redaction, restart, state, streaming, terminal,
-    timeout, unicode,
+    argv, binary, budget, busy, cancel, denial, files, redaction, restart, signals, state, stdin,
+    streaming, terminal, timeout, unicode,
 }
 
 async fn tell(name: &str) {
