@@ -203,7 +203,7 @@ class Teller:
         assert next_offset == expect.get("next_offset", next_offset)
 
     def _signal(self, step: Table, expect: Table) -> None:
-        self._kept[step["signal"]].stream.signal(SignalKind(step["name"]))
+        self._session.signal(step["signal"], SignalKind(step["name"]))
 
     def _evaluate(self, step: Table, expect: Table) -> None:
         verdict = self._session.evaluate(self._command(step["evaluate"]))

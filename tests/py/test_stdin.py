@@ -8,7 +8,9 @@ import pytest
 
 from execgate import (
     OPEN,
+    Budget,
     Cause,
+    Channel,
     Client,
     ExecutionState,
     Exited,
@@ -16,9 +18,9 @@ from execgate import (
     LaunchFailed,
     LaunchFailure,
     ObservedBy,
+    OutOfRange,
     Session,
     Signaled,
-    Unimplemented,
 )
 
 #: Longest time a test command may take, in seconds.
@@ -129,8 +131,17 @@ def test_terminal_has_the_size_it_is_given(client: Client) -> None:
     assert caught.value.reason == "NO_TERMINAL"
 
 
-def test_what_the_server_cannot_do_yet_is_refused_by_name(session: Session) -> None:
-    result = session.run("true")
-    with pytest.raises(Unimplemented) as caught:
-        session.read_output(result.execution_id)
-    assert caught.value.reason == "NOT_IMPLEMENTED"
+def test_output_can_be_read_afterwards(session: Session) -> None:
+    result = session.run("seq 1 1000; echo err >&2")
+    whole = session.read_output(result.execution_id)
+    assert (whole.data, whole.complete) == (result.stdout_bytes, True)
+    part = session.read_output(result.execution_id, offset=4, limit=4)
+    assert (part.data, part.offset, part.next_offset) == (b"3\n4\n", 4, 8)
+    assert session.read_output(result.execution_id, Channel.STDERR).data == b"err\n"
+    last = session.read_output(result.execution_id, budget=Budget(tail=1))
+    assert last.data.endswith(b"1000\n")
+    assert last.budget is not None
+    assert (last.budget.kept_lines, last.budget.total_lines) == (1, 1000)
+    with pytest.raises(OutOfRange) as caught:
+        session.read_output(result.execution_id, offset=10_000)
+    assert caught.value.metadata["next_offset"] == str(len(result.stdout_bytes))
