@@ -15,6 +15,8 @@
 //! command waits.
 
 mod offsets;
+mod piece;
+mod segment;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,6 +28,8 @@ use execgate_core::outcome::Channel;
 use super::spill::{SpillFile, record_bytes};
 use super::{EventKind, Notice, Overflow};
 pub(super) use offsets::Offsets;
+pub(super) use piece::{Piece, gather};
+pub(super) use segment::{Batch, Place, Segment, Written};
 
 /// What a chunk or a mark costs beside its data, in bytes, so that many tiny ones are
 /// bounded too.
@@ -51,75 +55,6 @@ const MAX_NOTICES: usize = 100;
 /// reader do not count as read while there is a choice.
 const REPLAY_BYTES: u64 = 1024 * 1024;
 
-/// Output of one channel, without a hole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub(super) position: u64,
-    pub(super) channel: Channel,
-    pub(super) offset: u64,
-    pub(super) time: SystemTime,
-    pub(super) data: Bytes,
-}
-
-impl Piece {
-    /// The position after it.
-    pub(super) fn end(&self) -> u64 {
-        self.position + self.data.len() as u64
-    }
-
-    /// The offset after it.
-    pub(super) fn end_offset(&self) -> u64 {
-        self.offset + self.data.len() as u64
-    }
-
-    /// Its part from one position up to another.
-    pub(super) fn cut(&self, from: u64, to: u64) -> Self {
-        let place = |position: u64| {
-            let within = position.clamp(self.position, self.end()) - self.position;
-            usize::try_from(within).unwrap_or(0)
-        };
-        let (start, end) = (place(from), place(to).max(place(from)));
-        Self {
-            position: self.position + start as u64,
-            offset: self.offset + start as u64,
-            data: self.data.slice(start..end),
-            ..*self
-        }
-    }
-
-    /// Whether the other one goes on where this one ends.
-    fn joins(&self, next: &Self) -> bool {
-        self.channel == next.channel && self.end_offset() == next.offset
-    }
-}
-
-/// Joins the first of these pieces with those that go on where it ends, as far as one
-/// event may hold. Copies only where the first piece is a small part of it.
-pub(super) fn gather<'a>(
-    mut pieces: impl Iterator<Item = Piece> + 'a,
-    most: usize,
-) -> Option<Piece> {
-    let mut first = pieces.next()?;
-    if first.data.len() > most / 2 {
-        return Some(first);
-    }
-    let mut joined: Option<BytesMut> = None;
-    for next in pieces {
-        let bytes = joined.as_ref().map_or(first.data.len(), BytesMut::len);
-        let goes_on = next.channel == first.channel && first.offset + bytes as u64 == next.offset;
-        if !goes_on || bytes + next.data.len() > most {
-            break;
-        }
-        joined
-            .get_or_insert_with(|| BytesMut::from(&first.data[..]))
-            .extend_from_slice(&next.data);
-    }
-    if let Some(joined) = joined {
-        first.data = joined.freeze();
-    }
-    Some(first)
-}
-
 /// Something that happened between two bytes of output.
 #[derive(Debug, Clone)]
 pub(super) struct Mark {
@@ -128,50 +63,6 @@ pub(super) struct Mark {
     pub(super) position: u64,
     pub(super) time: SystemTime,
     pub(super) kind: EventKind,
-}
-
-/// Output in a slot.
-#[derive(Debug, Clone)]
-pub(super) struct Segment {
-    pub(super) start: u64,
-    pub(super) end: u64,
-    pub(super) slot: u32,
-    /// Bytes of the slot that are used.
-    pub(super) bytes: u64,
-    /// Where each channel stands at its beginning and its end.
-    pub(super) from: Offsets,
-    pub(super) to: Offsets,
-}
-
-/// Chunks that are to be written.
-#[derive(Debug)]
-pub(super) struct Batch {
-    pub(super) pieces: Vec<Piece>,
-    /// A slot that is free; nothing where a new one is needed.
-    pub(super) slot: Option<u32>,
-    pub(super) file: Option<Arc<SpillFile>>,
-}
-
-/// What came of a batch.
-#[derive(Debug)]
-pub(super) enum Written {
-    /// It is in this slot of this file.
-    Done(Arc<SpillFile>, u32, u64),
-    /// There is no room on disk for another slot.
-    NoRoom,
-    /// The disk did not take it.
-    Failed,
-}
-
-/// Where a position is found.
-#[derive(Debug)]
-pub(super) enum Place {
-    /// On disk.
-    Spilled(Segment, Arc<SpillFile>),
-    /// In memory.
-    Here(Piece),
-    /// It has not come yet.
-    Ahead,
 }
 
 /// Bounds of one journal.
