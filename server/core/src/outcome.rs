@@ -93,6 +93,8 @@ pub enum Cause {
     SessionClosed,
     /// The shell stopped answering and was replaced or given up.
     ShellBroken,
+    /// It never ran: its program or its directory could not be had.
+    LaunchFailed,
 }
 
 /// How an execution ended, in full.

@@ -43,18 +43,18 @@ impl ShellKind {
         }
     }
 
-    /// The arguments after the program's name.
+    /// The arguments after the name of a program of this kind.
     ///
     /// `-i` matters in all of them: SIGINT takes an interactive shell back to its
     /// input instead of ending it, and stops loops of builtins.
     #[must_use]
-    pub fn arguments(self) -> &'static [&'static str] {
+    pub fn arguments(self, program: &str) -> &'static [&'static str] {
         match self {
             // Without --noediting bash echoes its input; --norc and --noprofile keep
             // the user's start-up files from talking on the session's streams.
             Self::Bash => &["--noprofile", "--norc", "--noediting", "-i"],
-            Self::Dash | Self::Sh => &["-i"],
-            Self::Ash => &["sh", "-i"],
+            Self::Ash if program.ends_with("busybox") => &["sh", "-i"],
+            Self::Dash | Self::Sh | Self::Ash => &["-i"],
         }
     }
 

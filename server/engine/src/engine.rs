@@ -188,6 +188,10 @@ impl Engine {
         let local = &self.settings.local;
         let cwd = settings.cwd.as_deref().unwrap_or(&local.home);
         let wanted = match &settings.shell {
+            // Where busybox has no name of its own for its shell, it still has the shell.
+            Some(program) if program == "ash" => ["ash", ShellKind::Ash.program()]
+                .map(|program| (ShellKind::Ash, program.to_owned()))
+                .into(),
             Some(program) => vec![(shell_kind(program)?, program.clone())],
             None => ShellKind::PREFERENCE
                 .map(|kind| (kind, kind.program().to_owned()))

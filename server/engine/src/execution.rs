@@ -44,6 +44,10 @@ pub struct Command {
     pub stdin: Stdin,
     /// Its own time limit; the session's default where there is none.
     pub timeout: Option<Duration>,
+    /// What happens at the limit.
+    pub timeout_action: TimeoutAction,
+    /// Time between two steps of the ladder.
+    pub grace: Duration,
     /// Variables for this command alone.
     pub env: BTreeMap<String, String>,
     /// Working directory for this command alone.
@@ -95,6 +99,22 @@ impl CommandLine {
         }
     }
 }
+
+/// What happens when a command reaches its time limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum TimeoutAction {
+    /// SIGINT, a grace, SIGTERM, a grace, SIGKILL.
+    #[default]
+    Ladder,
+    /// SIGKILL at once.
+    Kill,
+    /// Nothing but a notice.
+    Tell,
+}
+
+/// Time between two steps of the ladder where a command does not say: enough for a program
+/// to clean up.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(1);
 
 /// What a command can read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]

@@ -334,6 +334,8 @@ pub enum AuditCause {
     ServerRestarted,
     /// The session's shell stopped answering and was given up.
     ShellBroken,
+    /// It could not be launched.
+    LaunchFailed,
     /// It was recorded and then not started after all.
     NotStarted,
 }

@@ -198,8 +198,9 @@ fn execute(request: &SpawnRequest) -> io::Error {
             continue;
         };
         let error = execve(&path, &arguments, &environment);
-        // A file that is there but may not be run is the better answer.
-        if last.raw_os_error() == Some(libc::ENOENT) || error.raw_os_error() == Some(libc::EACCES) {
+        // A file that is there but may not be run is the better answer; a directory that may
+        // not be entered is none.
+        if rustix::fs::stat(&path).is_ok() {
             last = error;
         }
     }

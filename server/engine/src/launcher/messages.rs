@@ -77,6 +77,8 @@ pub(crate) struct SpawnRequest {
     pub(crate) arguments: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) cwd: String,
+    /// Whether its end is nobody's news when the session closes: it is the shell.
+    pub(crate) unreported: bool,
     /// Whether fd 1 is a terminal, to become the controlling one.
     pub(crate) terminal: bool,
 }

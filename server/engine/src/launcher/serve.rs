@@ -28,11 +28,17 @@ const KILL_PAUSE: Duration = Duration::from_millis(1);
 /// Most lines in the report of what was ended; a fork bomb is named once too often.
 const MAX_REPORTED: usize = 256;
 
+struct Program {
+    id: u64,
+    /// Its end is nobody's news.
+    unreported: bool,
+}
+
 struct Launcher {
     socket: OwnedFd,
     setup: Setup,
     /// Programs that the server asked for, by pid.
-    programs: HashMap<i32, u64>,
+    programs: HashMap<i32, Program>,
     myself: i32,
 }
 
@@ -130,7 +136,11 @@ impl Launcher {
     fn spawn(&mut self, request: &SpawnRequest, fds: &[OwnedFd]) -> Event {
         match children::start(request, fds, &self.setup) {
             Ok(pid) => {
-                self.programs.insert(pid, request.id);
+                let program = Program {
+                    id: request.id,
+                    unreported: request.unreported,
+                };
+                self.programs.insert(pid, program);
                 Event::Spawned { id: request.id }
             }
             Err(Failure { step, errno }) => Event::SpawnFailed {
@@ -143,7 +153,8 @@ impl Launcher {
 
     fn reap(&mut self) {
         for (pid, end) in reaper::ended() {
-            if let Some(id) = self.programs.remove(&pid) {
+            if let Some(program) = self.programs.remove(&pid) {
+                let id = program.id;
                 // Where the server is gone, the loop's next receive says so.
                 let _ = self.say(&Event::Ended { id, end });
             }
@@ -153,7 +164,7 @@ impl Launcher {
     fn pid_of(&self, id: u64) -> Option<i32> {
         self.programs
             .iter()
-            .find(|(_, program)| **program == id)
+            .find(|(_, program)| program.id == id)
             .map(|(pid, _)| *pid)
     }
 
@@ -249,7 +260,14 @@ impl Launcher {
         if jobs > 0 && !grace.is_zero() {
             self.end_until(Instant::now() + grace, Signal::TERM, &mut report);
         }
+        let unreported: Vec<i32> = self
+            .programs
+            .iter()
+            .filter(|(_, program)| program.unreported)
+            .map(|(pid, _)| *pid)
+            .collect();
         self.end_until(Instant::now() + KILL_LIMIT, Signal::KILL, &mut report);
+        report.retain(|ended| !unreported.contains(&ended.pid));
         report
     }
 
@@ -287,15 +305,14 @@ impl Launcher {
 
     /// Ends only the programs that the server asked for.
     fn end_programs(&mut self) -> Vec<EndedProcess> {
-        let programs: Vec<i32> = self.programs.keys().copied().collect();
-        programs
-            .into_iter()
-            .map(|pid| {
-                let ended = tree::describe(pid, Signal::KILL.as_raw());
-                kill(pid, Signal::KILL);
-                ended
-            })
-            .collect()
+        let mut report = Vec::new();
+        for (&pid, program) in &self.programs {
+            if !program.unreported {
+                report.push(tree::describe(pid, Signal::KILL.as_raw()));
+            }
+            kill(pid, Signal::KILL);
+        }
+        report
     }
 }
 

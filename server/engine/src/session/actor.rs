@@ -263,11 +263,9 @@ impl Actor {
             shell.pump.drain(DRAIN_READS, &mut events);
         }
         self.absorb(&mut events).await;
-        let limit = command
-            .timeout
-            .unwrap_or(self.session.settings.default_timeout);
+        let limit = self.session.settings.default_timeout;
         let beginning = Beginning {
-            course: Course::begin(Arc::clone(&execution), limit, span),
+            course: Course::begin(Arc::clone(&execution), &command, limit, span),
             script: command.line.text().into_owned(),
             command,
             cwd: self.session.snapshot().cwd,

@@ -22,7 +22,7 @@ use super::records::{self, Recorder};
 use super::{Nudge, Session, signals};
 use crate::audit::Durability;
 use crate::error::Error;
-use crate::execution::{EventKind, Execution, Stdin};
+use crate::execution::{Command, EventKind, Execution, Stdin};
 use crate::transport::{
     ProcessControl, ProcessEnd, Program, ProgramStdin, ProgramStreams, SignalScope, Transport,
     TransportError,
@@ -45,8 +45,7 @@ pub(super) struct Beside {
     pub(super) execution: Arc<Execution>,
     pub(super) intent: ExecutionIntent,
     pub(super) program: Program,
-    pub(super) stdin: Stdin,
-    pub(super) limit: Duration,
+    pub(super) command: Command,
     pub(super) span: Span,
     pub(super) nudges: mpsc::Receiver<Nudge>,
 }
@@ -70,19 +69,18 @@ enum Wake {
 /// The program of an argv execution.
 pub(super) fn program(
     words: &[String],
+    command: &Command,
     session_env: Vec<(String, String)>,
-    own_env: BTreeMap<String, String>,
     cwd: String,
-    stdin: &Stdin,
 ) -> Program {
     let mut env: BTreeMap<String, String> = session_env.into_iter().collect();
-    env.extend(own_env);
+    env.extend(command.env.clone());
     Program {
         program: words.first().cloned().unwrap_or_default(),
         arguments: words.get(1..).unwrap_or_default().to_vec(),
         env: env.into_iter().collect(),
         cwd,
-        stdin: match stdin {
+        stdin: match &command.stdin {
             Stdin::Closed => ProgramStdin::Closed,
             Stdin::Inline(_) | Stdin::Open => ProgramStdin::Pipe,
         },
@@ -102,10 +100,17 @@ impl Beside {
         if let Err(error) = recorded {
             return self.refuse(error.into());
         }
-        record_inline(&self.execution, &self.stdin, &self.recorder, &self.hash_key).await;
+        record_inline(
+            &self.execution,
+            &self.command.stdin,
+            &self.recorder,
+            &self.hash_key,
+        )
+        .await;
         let course = Course::begin(
             Arc::clone(&self.execution),
-            self.limit,
+            &self.command,
+            self.session.settings.default_timeout,
             std::mem::replace(&mut self.span, Span::none()),
         );
         match self.transport.spawn(&self.program).await {
@@ -113,7 +118,7 @@ impl Beside {
                 let mut pump = Pump::new(process, Pipeline::direct(self.redaction.clone()));
                 let writer = pump.take_stdin();
                 let mut life = Life {
-                    feed: Feed::new(&self.execution, &self.stdin, writer, Last::Close),
+                    feed: Feed::new(&self.execution, &self.command.stdin, writer, Last::Close),
                     course,
                     pump,
                     last_output: Instant::now(),
@@ -211,6 +216,7 @@ impl Beside {
         };
         life.course.note_timeout(rung);
         let signal = match rung {
+            Rung::Tell => return,
             Rung::Interrupt => signals::INT,
             Rung::Terminate => signals::TERM,
             Rung::Kill | Rung::EndShell => signals::KILL,
@@ -328,7 +334,7 @@ async fn send(
 fn not_launched(course: &Course, kind: LaunchFailureKind, errno: i32) -> Ending {
     let outcome = Outcome::LaunchFailure { kind, errno };
     course.ending(
-        (outcome, ObservedBy::Kernel, Cause::Exited),
+        (outcome, ObservedBy::Kernel, Cause::LaunchFailed),
         None,
         Pipeline::direct(RedactionRules::none()).totals(),
     )

@@ -11,7 +11,7 @@ use tracing::Span;
 
 use super::ladder::{Ladder, Rung};
 use super::records::Recorder;
-use crate::execution::{EventKind, Execution, Notice};
+use crate::execution::{Command, EventKind, Execution, Notice};
 
 /// The course of one execution.
 pub(super) struct Course {
@@ -19,6 +19,8 @@ pub(super) struct Course {
     pub(super) ladder: Ladder,
     started: Instant,
     limit: Duration,
+    /// That the limit was reached has been said.
+    told: bool,
     /// Why it must stop, once it must.
     stopping: Option<Cause>,
     /// What the gate sent by itself.
@@ -29,14 +31,21 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// A course that begins now and must end within `limit`.
-    pub(super) fn begin(execution: Arc<Execution>, limit: Duration, span: Span) -> Self {
+    /// A course that begins now and must end within the command's limit, or the session's.
+    pub(super) fn begin(
+        execution: Arc<Execution>,
+        command: &Command,
+        default_limit: Duration,
+        span: Span,
+    ) -> Self {
+        let limit = command.timeout.unwrap_or(default_limit);
         let now = Instant::now();
         Self {
             execution,
-            ladder: Ladder::from(now + limit),
+            ladder: Ladder::from(now + limit, command.timeout_action, command.grace),
             started: now,
             limit,
+            told: false,
             stopping: None,
             signals: Vec::new(),
             requested: Vec::new(),
@@ -54,7 +63,7 @@ impl Course {
         if self.stopping.is_none() {
             self.stopping = Some(cause);
             self.execution.log.release();
-            self.ladder = Ladder::from(Instant::now());
+            self.ladder.climb_now(Instant::now());
         }
     }
 
@@ -72,11 +81,14 @@ impl Course {
 
     /// Says that the time limit has fired, the first time.
     pub(super) fn note_timeout(&mut self, rung: Rung) {
-        if rung == Rung::Interrupt && self.stopping.is_none() {
-            self.stopping = Some(Cause::Timeout);
-            self.execution.log.release();
+        if self.stopping.is_none() && !self.told {
+            self.told = true;
             let notice = Notice::TimeoutFired { limit: self.limit };
             self.execution.log.push(EventKind::Notice(notice));
+        }
+        if self.stopping.is_none() && rung != Rung::Tell {
+            self.stopping = Some(Cause::Timeout);
+            self.execution.log.release();
         }
     }
 
@@ -121,6 +133,7 @@ impl Course {
             (None, Outcome::Signal(signal)) if self.requested.contains(signal) => {
                 Cause::SignaledByRequest
             }
+            (None, Outcome::LaunchFailure { .. }) => Cause::LaunchFailed,
             (None, _) => Cause::Exited,
         }
     }

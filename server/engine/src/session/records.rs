@@ -91,6 +91,7 @@ pub(super) fn outcome(ending: &Ending) -> AuditBody {
             Cause::Exited => AuditCause::Exited,
             Cause::ShellExited => AuditCause::ShellExited,
             Cause::ShellBroken => AuditCause::ShellBroken,
+            Cause::LaunchFailed => AuditCause::LaunchFailed,
             Cause::SignaledByRequest => AuditCause::SignaledByRequest,
             Cause::Timeout => AuditCause::Timeout,
             Cause::Cancelled => AuditCause::Cancelled,

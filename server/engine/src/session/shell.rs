@@ -51,7 +51,7 @@ impl Shell {
             program: spec.program.clone(),
             arguments: spec
                 .kind
-                .arguments()
+                .arguments(&spec.program)
                 .iter()
                 .map(|&word| word.to_owned())
                 .collect(),

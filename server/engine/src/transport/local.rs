@@ -110,6 +110,7 @@ impl LocalTransport {
             arguments: program.arguments.clone(),
             env: program.env.clone(),
             cwd: program.cwd.clone(),
+            unreported: program.stdin == ProgramStdin::Private,
             terminal: matches!(program.streams, ProgramStreams::Terminal(_)),
         });
         let end = self.link.expect_end(id);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use execgate_core::outcome::{Cause, LaunchFailureKind, ObservedBy, Outcome};
 use execgate_engine::Error;
-use execgate_engine::execution::Command;
+use execgate_engine::execution::{Command, Notice, TimeoutAction};
 
 use crate::support::{Gate, SHELLS, argv, command, finish, seen};
 
@@ -219,4 +219,32 @@ async fn a_stopped_command_says_so_until_it_goes_on() {
         assert!(!execution.is_stopped());
         assert_eq!(seen(&finish(follower).await).1, "done\n");
     }
+}
+
+#[tokio::test]
+async fn a_limit_may_kill_at_once_or_only_tell() {
+    let gate = Gate::open().await;
+    let session = gate.shell("bash").await;
+    let limited = |script: &str, timeout_action| Command {
+        timeout: Some(Duration::from_millis(200)),
+        timeout_action,
+        ..command(script)
+    };
+    let begun = Instant::now();
+    let stubborn = limited(
+        "trap '' INT TERM; sleep 60; echo after",
+        TimeoutAction::Kill,
+    );
+    let result = finish(gate.start(&session, stubborn).await).await;
+    assert_eq!(seen(&result).1, "after\n");
+    assert!(result.timed_out());
+    assert!(begun.elapsed() < Duration::from_millis(900));
+    let told = limited("sleep 0.5; echo done", TimeoutAction::Tell);
+    let result = finish(gate.start(&session, told).await).await;
+    assert_eq!(seen(&result).1, "done\n");
+    assert!(!result.timed_out());
+    let notice = Notice::TimeoutFired {
+        limit: Duration::from_millis(200),
+    };
+    assert_eq!(result.notices, [notice]);
 }

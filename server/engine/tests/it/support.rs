@@ -14,7 +14,8 @@ use execgate_core::policy::Policy;
 use execgate_core::redact::RedactionRules;
 use execgate_engine::audit::{AuditQuery, AuditRecord, AuditStore, SegmentLog, SegmentLogOptions};
 use execgate_engine::execution::{
-    Command, CommandLine, ExecResult, Follower, Notice, Overflow, Retention, RetentionLimits, Stdin,
+    Command, CommandLine, DEFAULT_GRACE, ExecResult, Follower, Notice, Overflow, Retention,
+    RetentionLimits, Stdin, TimeoutAction,
 };
 use execgate_engine::local::{LocalSettings, LocalUser};
 use execgate_engine::session::{OnShellExit, Session, SessionSettings};
@@ -177,6 +178,8 @@ pub(crate) fn command(script: &str) -> Command {
         line: CommandLine::Script(script.into()),
         stdin: Stdin::Closed,
         timeout: None,
+        timeout_action: TimeoutAction::Ladder,
+        grace: DEFAULT_GRACE,
         env: BTreeMap::new(),
         cwd: None,
         expected_generation: None,

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use execgate_core::budget::OutputBudget;
 use execgate_core::ids::{ExecutionId, SessionId};
 use execgate_core::outcome::Channel;
-use execgate_engine::execution::{Command, CommandLine, Overflow, Stdin as EngineStdin};
+use execgate_engine::execution::{
+    Command, CommandLine, DEFAULT_GRACE, Overflow, Stdin as EngineStdin, TimeoutAction,
+};
 use execgate_proto::v1;
 use v1::execution_spec::{Command as ProtoCommand, Stdin};
 
@@ -207,12 +209,11 @@ fn command(spec: v1::ExecutionSpec, edge: &Edge) -> Result<Command, Refusal> {
         }
         Some(Stdin::Open(_)) => EngineStdin::Open,
     };
-    match enumeration("spec.timeout_action", spec.timeout_action)? {
-        v1::TimeoutAction::Unspecified | v1::TimeoutAction::Ladder => {}
-        v1::TimeoutAction::Kill | v1::TimeoutAction::Notify => {
-            return Err(Refusal::not_implemented("field spec.timeout_action"));
-        }
-    }
+    let timeout_action = match enumeration("spec.timeout_action", spec.timeout_action)? {
+        v1::TimeoutAction::Unspecified | v1::TimeoutAction::Ladder => TimeoutAction::Ladder,
+        v1::TimeoutAction::Kill => TimeoutAction::Kill,
+        v1::TimeoutAction::Notify => TimeoutAction::Tell,
+    };
     let overflow = match enumeration("spec.overflow", spec.overflow)? {
         v1::OverflowAction::Unspecified | v1::OverflowAction::Backpressure => {
             Overflow::Backpressure
@@ -221,13 +222,13 @@ fn command(spec: v1::ExecutionSpec, edge: &Edge) -> Result<Command, Refusal> {
     };
     no_checkpoints("spec.checkpoint", spec.checkpoint)?;
     no_secrets("spec.secrets", &spec.secrets)?;
-    if duration("spec.grace_period", spec.grace_period, MAX_GRACE)?.is_some() {
-        return Err(Refusal::not_implemented("field spec.grace_period"));
-    }
+    let grace = fields::duration_or_zero("spec.grace_period", spec.grace_period, MAX_GRACE)?;
     Ok(Command {
         line,
         stdin,
         timeout: duration("spec.timeout", spec.timeout, MAX_TIMEOUT)?,
+        timeout_action,
+        grace: grace.unwrap_or(DEFAULT_GRACE),
         env: fields::environment("spec.env", spec.env)?,
         cwd: fields::path("spec.cwd", spec.cwd)?,
         expected_generation: None,

@@ -52,6 +52,18 @@ pub(super) fn no_nul(field: &str, text: &str) -> Result<(), Refusal> {
     }
 }
 
+/// A duration not above `max`; zero is one.
+pub(super) fn duration_or_zero(
+    field: &str,
+    value: Option<ProtoDuration>,
+    max: Duration,
+) -> Result<Option<Duration>, Refusal> {
+    match value {
+        Some(zero) if zero.seconds == 0 && zero.nanos == 0 => Ok(Some(Duration::ZERO)),
+        value => duration(field, value, max),
+    }
+}
+
 /// A duration more than zero and not above `max`.
 pub(super) fn duration(
     field: &str,

@@ -225,6 +225,7 @@ fn cause(cause: AuditCause) -> v1::Cause {
         AuditCause::TransportLost => v1::Cause::TransportLost,
         AuditCause::ServerRestarted => v1::Cause::ServerRestarted,
         AuditCause::ShellBroken => v1::Cause::ShellBroken,
+        AuditCause::LaunchFailed => v1::Cause::LaunchFailed,
         AuditCause::NotStarted => v1::Cause::LaunchFailed,
     }
 }

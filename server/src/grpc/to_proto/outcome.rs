@@ -106,5 +106,6 @@ fn cause(cause: Cause) -> v1::Cause {
         Cause::Cancelled => v1::Cause::Cancelled,
         Cause::SessionClosed => v1::Cause::SessionClosed,
         Cause::ShellBroken => v1::Cause::ShellBroken,
+        Cause::LaunchFailed => v1::Cause::LaunchFailed,
     }
 }

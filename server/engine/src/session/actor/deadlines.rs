@@ -60,13 +60,14 @@ impl Actor {
         };
         running.watchdog = Watchdog::new(Instant::now());
         let age = running.course.age();
+        running.course.note_timeout(rung);
         let (scope, signal) = match rung {
+            Rung::Tell => return,
             Rung::Interrupt => (SignalScope::Foreground, signals::INT),
             Rung::Terminate => (SignalScope::StartedWithin(age), signals::TERM),
             Rung::Kill => (SignalScope::StartedWithin(age), signals::KILL),
             Rung::EndShell => (SignalScope::Program, signals::KILL),
         };
-        running.course.note_timeout(rung);
         let control = shell.pump.control();
         let sent = control.signal(scope, signal).await.unwrap_or(0);
         if rung == Rung::Terminate {

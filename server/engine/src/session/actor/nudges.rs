@@ -148,13 +148,7 @@ impl Actor {
                 .into(),
             None => here,
         };
-        let program = program(
-            words,
-            self.exported().to_vec(),
-            command.env,
-            cwd,
-            &command.stdin,
-        );
+        let program = program(words, &command, self.exported().to_vec(), cwd);
         let task = Beside {
             session: Arc::clone(&self.session),
             transport: Arc::clone(&self.transport),
@@ -165,10 +159,7 @@ impl Actor {
             execution,
             intent,
             program,
-            stdin: command.stdin,
-            limit: command
-                .timeout
-                .unwrap_or(self.session.settings.default_timeout),
+            command,
             span,
         };
         self.beside.spawn(task.run());
