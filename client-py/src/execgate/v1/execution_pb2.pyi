@@ -221,7 +221,7 @@ class ExecutionSpec(_message.Message):
 
     @_builtins.property
     def grace_period(self) -> _duration_pb2.Duration:
-        """Time between two steps of the ladder, 0 to 1 minute. Default 2 seconds."""
+        """Time between two steps of the ladder, 0 to 1 minute. Default 1 second."""
 
     @_builtins.property
     def closed(self) -> Global___ClosedStdin:
