@@ -54,7 +54,9 @@ impl Address {
             };
         }
         if text.starts_with("https://") {
-            return Err(invalid("this client does not speak TLS"));
+            return Err(invalid(
+                "this client does not speak TLS yet; use a tunnel, or the server's Unix socket",
+            ));
         }
         let authority = text.strip_prefix("http://").unwrap_or(text);
         let authority = authority.strip_suffix('/').unwrap_or(authority);

@@ -1,5 +1,6 @@
 //! Stories that every client tells (tests/scenarios), told through the Rust one.
 
+mod asked;
 mod seen;
 mod story;
 mod teller;

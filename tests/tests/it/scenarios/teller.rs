@@ -5,16 +5,12 @@ use std::fmt::Debug;
 use std::os::unix::fs::PermissionsExt;
 
 use execgate_client::proto;
-use execgate_client::{
-    Client, Command, Error, Event, ExecStream, OnDisconnect, OutputBudget, Session, SignalKind,
-};
+use execgate_client::{Client, Error, Event, ExecStream, Session, SignalKind};
 use tokio_stream::StreamExt;
 
+use super::asked::{command, open};
 use super::seen::{Before, Seen, Shown, name, plain, topic};
-use super::story::{
-    ANY, Budget, Expect, ExpectedError, ExpectedEvent, Given, Input, Settings, Step, Story, Text,
-    With, at,
-};
+use super::story::{ANY, Expect, ExpectedError, ExpectedEvent, Given, Step, Story, Text, With, at};
 use crate::support::Server;
 
 /// Tells a story from its beginning to its end.
@@ -49,37 +45,6 @@ pub(crate) async fn tell(server: &Server, story: Story) {
     }
 }
 
-async fn open(client: &Client, settings: &Settings, dir: &str) -> Session {
-    let mut builder = client
-        .session()
-        .cwd(at(dir, settings.cwd.as_deref().unwrap_or("@dir@")))
-        .policy(proto::SessionPolicy {
-            allow_programs: settings.allow.clone(),
-            deny_programs: settings.deny.clone(),
-            ..Default::default()
-        });
-    if let Some(shell) = &settings.shell {
-        builder = builder.shell(shell);
-    }
-    for (name, value) in &settings.env {
-        builder = builder.env(name, at(dir, value));
-    }
-    if let Some((rows, columns)) = settings.terminal {
-        builder = builder.terminal(rows, columns);
-    }
-    if let Some(timeout) = settings.timeout {
-        builder = builder.default_timeout(timeout.0);
-    }
-    if let Some(action) = &settings.on_shell_exit {
-        let name = format!("ON_SHELL_EXIT_{action}");
-        builder = builder.on_shell_exit(proto::OnShellExit::from_str_name(&name).unwrap());
-    }
-    if let Some(budget) = &settings.budget {
-        builder = builder.output_budget(to_budget(budget));
-    }
-    builder.await.unwrap()
-}
-
 /// A session, and what is known of it.
 struct Teller {
     session: Session,
@@ -103,15 +68,15 @@ impl Teller {
     async fn take(&mut self, step: Step) {
         let expect = &step.expect;
         if let Some(given) = &step.run {
-            let command = self.command(given, &step.with);
-            let result = self.session.run(command).await;
+            let wanted = command(&self.dir, given, &step.with);
+            let result = self.session.run(wanted).await;
             if let Some(result) = self.answered(result, expect) {
                 let seen = Seen::of_result(&result, self.terminal);
                 self.compare(&seen, expect, Some(given));
             }
         } else if let Some(given) = &step.exec {
-            let command = self.command(given, &step.with);
-            let stream = self.session.exec(command).await;
+            let wanted = command(&self.dir, given, &step.with);
+            let stream = self.session.exec(wanted).await;
             if let Some(stream) = self.answered(stream, expect) {
                 self.follow(stream, expect, Some(given)).await;
             }
@@ -163,8 +128,8 @@ impl Teller {
             let sent = self.session.signal(id, signal).await;
             self.answered(sent, expect);
         } else if let Some(given) = &step.evaluate {
-            let command = self.command(given, &step.with);
-            let verdict = self.session.evaluate(command).await;
+            let wanted = command(&self.dir, given, &step.with);
+            let verdict = self.session.evaluate(wanted).await;
             if let Some(verdict) = self.answered(verdict, expect) {
                 compare_verdict(&verdict, expect, &self.dir);
             }
@@ -210,8 +175,8 @@ impl Teller {
 
     async fn start(&mut self, given: &Given, with: &With, expect: &Expect) {
         let id = with.id.clone().expect("`start` names its execution");
-        let command = self.command(given, with);
-        let stream = self.session.exec(command).await;
+        let wanted = command(&self.dir, given, with);
+        let stream = self.session.exec(wanted).await;
         let Some(mut stream) = self.answered(stream, expect) else {
             return;
         };
@@ -333,45 +298,6 @@ impl Teller {
         };
         events.iter().map(event).collect()
     }
-
-    fn command(&self, given: &Given, with: &With) -> Command {
-        let mut command = match given {
-            Given::Script(script) => Command::script(at(&self.dir, script)),
-            Given::Argv(words) => Command::argv(words.iter().map(|word| at(&self.dir, word))),
-        };
-        if let Some(id) = &with.id {
-            command = command.execution_id(id);
-        }
-        if let Some(timeout) = with.timeout {
-            command = command.timeout(timeout.0);
-        }
-        for (name, value) in &with.env {
-            command = command.env(name, at(&self.dir, value));
-        }
-        if let Some(cwd) = &with.cwd {
-            command = command.cwd(at(&self.dir, cwd));
-        }
-        command = match &with.stdin {
-            Some(Input::Open(open)) if open.open => command.open_stdin(),
-            Some(Input::Bytes(text)) => command.stdin(text.bytes(&self.dir)),
-            Some(Input::Open(_)) | None => command,
-        };
-        if with.queue {
-            command = command.queue_if_busy();
-        }
-        if let Some(generation) = with.generation {
-            command = command.expected_generation(generation);
-        }
-        command = match with.on_disconnect.as_deref() {
-            Some("CANCEL") => command.on_disconnect(OnDisconnect::Cancel),
-            Some("DETACH") | None => command,
-            Some(other) => panic!("on_disconnect = {other:?}"),
-        };
-        if let Some(budget) = &with.budget {
-            command = command.output_budget(to_budget(budget));
-        }
-        command
-    }
 }
 
 /// What happened between start and end, neighbours of the same channel joined.
@@ -437,28 +363,4 @@ fn code_name(code: execgate_client::Code) -> String {
         name.push(letter.to_ascii_uppercase());
     }
     name
-}
-
-fn to_budget(wanted: &Budget) -> OutputBudget {
-    let mut budget = execgate_client::Budget::new();
-    if let Some(bytes) = wanted.max_bytes {
-        budget = budget.max_bytes(bytes);
-    }
-    if let Some(lines) = wanted.head {
-        budget = budget.head(lines);
-    }
-    if let Some(lines) = wanted.tail {
-        budget = budget.tail(lines);
-    }
-    budget = match &wanted.grep {
-        Some(pattern) if wanted.invert => budget.grep_not(pattern),
-        Some(pattern) => budget.grep(pattern),
-        None => budget,
-    };
-    let mut budget = OutputBudget::from(budget);
-    if let Some(grep) = &mut budget.grep {
-        grep.before = wanted.before;
-        grep.after = wanted.after;
-    }
-    budget
 }
