@@ -169,7 +169,7 @@ CASES: Mapping[str, Callable[[Gate], object]] = {
     "NOT_IMPLEMENTED": unknown_method,
     "UNAUTHENTICATED": wrong_token,
     "SESSION_NOT_FOUND": lambda gate: gate.run("true", session_id="nothing"),
-    "SESSION_EXPIRED": closed_session,
+    "SESSION_ENDED": closed_session,
     "SESSION_BUSY": busy_session,
     "SESSION_ID_REUSED": taken_session_id,
     "GENERATION_MISMATCH": lambda gate: gate.run("true", expected_generation=7),

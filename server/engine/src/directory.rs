@@ -1,16 +1,26 @@
 //! Which sessions there are, and which there were: every request goes through here, so
 //! that a directory shared by many nodes can stand behind the same few calls.
+//!
+//! A session that is over can be read for a while, and its id is not used again: a retry
+//! must not make a second one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use execgate_core::ids::{Principal, SessionId};
 
 use crate::error::Error;
 use crate::session::{Session, SessionState};
 
-/// Ended sessions that are remembered, to say why they are over.
+/// Ids of ended sessions that are remembered, so that they are not used again.
 const REMEMBERED_SESSIONS: usize = 4096;
+
+/// Ended sessions that can still be read.
+const KEPT_SESSIONS: usize = 256;
+
+/// Ended sessions whose output is kept too; each holds up to 16 MiB in memory.
+const KEPT_OUTPUTS: usize = 16;
 
 /// A session as its principal names it.
 type Key = (Principal, SessionId);
@@ -20,6 +30,8 @@ type Key = (Principal, SessionId);
 pub(crate) struct SessionDirectory {
     inner: Mutex<Inner>,
     limit: usize,
+    /// How long an ended session can be read.
+    keep_for: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -27,8 +39,20 @@ struct Inner {
     live: HashMap<Key, Arc<Session>>,
     /// Places taken by sessions that are being created.
     reserved: Vec<Key>,
-    ended: HashMap<Key, String>,
+    ended: HashMap<Key, Ended>,
+    /// The remembered ids, oldest first.
     ended_order: VecDeque<Key>,
+    /// Those of them that can still be read, oldest first.
+    kept: VecDeque<Key>,
+}
+
+/// A session that is over.
+#[derive(Debug)]
+struct Ended {
+    reason: String,
+    at: Instant,
+    /// Nothing once it can no longer be read.
+    session: Option<Arc<Session>>,
 }
 
 /// A place for a session that is being created; given back when dropped.
@@ -39,10 +63,11 @@ pub(crate) struct Place<'a> {
 }
 
 impl SessionDirectory {
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize, keep_for: Duration) -> Self {
         Self {
             inner: Mutex::new(Inner::default()),
             limit,
+            keep_for,
         }
     }
 
@@ -58,6 +83,13 @@ impl SessionDirectory {
     ) -> Result<Place<'_>, Error> {
         let key = (principal.clone(), id.clone());
         let mut inner = self.lock();
+        if let Some(ended) = inner.ended.get(&key) {
+            return Err(Error::SessionEnded {
+                session: id.clone(),
+                lost: ended.is_lost(),
+                reason: ended.reason.clone(),
+            });
+        }
         if inner.live.contains_key(&key) || inner.reserved.contains(&key) {
             return Err(Error::SessionIdTaken {
                 session: id.clone(),
@@ -77,15 +109,29 @@ impl SessionDirectory {
         })
     }
 
-    /// The principal's session, alive or lost.
+    /// The principal's session, which is alive.
     pub(crate) fn get(&self, principal: &Principal, id: &SessionId) -> Result<Arc<Session>, Error> {
+        let session = self.find(principal, id)?;
+        match session.end() {
+            None => Ok(session),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// The principal's session, alive or over and still kept.
+    pub(crate) fn find(
+        &self,
+        principal: &Principal,
+        id: &SessionId,
+    ) -> Result<Arc<Session>, Error> {
         let key = (principal.clone(), id.clone());
-        let inner = self.lock();
+        let mut inner = self.lock();
+        inner.expire(self.keep_for);
         match (inner.live.get(&key), inner.ended.get(&key)) {
             (Some(session), _) => Ok(Arc::clone(session)),
-            (None, Some(reason)) => Err(Error::SessionExpired {
+            (None, Some(ended)) => ended.session.clone().ok_or_else(|| Error::SessionExpired {
                 session: id.clone(),
-                reason: reason.clone(),
+                reason: ended.reason.clone(),
             }),
             (None, None) => Err(Error::SessionNotFound {
                 session: id.clone(),
@@ -93,15 +139,22 @@ impl SessionDirectory {
         }
     }
 
-    /// The principal's sessions, oldest first.
+    /// The principal's sessions, oldest first; those that are over while they are kept.
     pub(crate) fn list(&self, principal: &Principal) -> Vec<Arc<Session>> {
-        let mut sessions: Vec<Arc<Session>> = self
-            .lock()
+        let mut inner = self.lock();
+        inner.expire(self.keep_for);
+        let kept = inner
+            .ended
+            .values()
+            .filter_map(|ended| ended.session.as_ref());
+        let mut sessions: Vec<Arc<Session>> = inner
             .live
             .values()
+            .chain(kept)
             .filter(|s| s.principal == *principal)
             .cloned()
             .collect();
+        drop(inner);
         sessions.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         sessions
     }
@@ -115,17 +168,60 @@ impl SessionDirectory {
     pub(crate) fn ended(&self, session: &Session, reason: &str) {
         let key = (session.principal.clone(), session.id.clone());
         let mut inner = self.lock();
-        inner.live.remove(&key);
+        let Some(session) = inner.live.remove(&key) else {
+            return;
+        };
         let reason = match session.snapshot().state {
             SessionState::Lost { reason } => reason,
             _ => reason.to_owned(),
         };
-        if inner.ended.insert(key.clone(), reason).is_none() {
-            inner.ended_order.push_back(key);
+        let ended = Ended {
+            reason,
+            at: Instant::now(),
+            session: Some(session),
+        };
+        inner.ended.insert(key.clone(), ended);
+        inner.ended_order.push_back(key.clone());
+        inner.kept.push_back(key);
+        inner.expire(self.keep_for);
+    }
+}
+
+impl Ended {
+    fn is_lost(&self) -> bool {
+        let state = self
+            .session
+            .as_ref()
+            .map(|session| session.snapshot().state);
+        matches!(state, Some(SessionState::Lost { .. }))
+    }
+}
+
+impl Inner {
+    /// Lets go of what has been kept for long enough, or has too many after it.
+    fn expire(&mut self, keep_for: Duration) {
+        while let Some(key) = self.kept.front() {
+            let old = match self.ended.get(key) {
+                Some(ended) => ended.at.elapsed() >= keep_for,
+                None => true,
+            };
+            if !old && self.kept.len() <= KEPT_SESSIONS {
+                break;
+            }
+            if let Some(ended) = self.ended.get_mut(key) {
+                ended.session = None;
+            }
+            self.kept.pop_front();
         }
-        while inner.ended_order.len() > REMEMBERED_SESSIONS {
-            if let Some(oldest) = inner.ended_order.pop_front() {
-                inner.ended.remove(&oldest);
+        if let Some(at) = self.kept.len().checked_sub(KEPT_OUTPUTS + 1)
+            && let Some(ended) = self.kept.get(at).and_then(|key| self.ended.get(key))
+            && let Some(session) = &ended.session
+        {
+            session.executions().forget_output();
+        }
+        while self.ended_order.len() > REMEMBERED_SESSIONS {
+            if let Some(oldest) = self.ended_order.pop_front() {
+                self.ended.remove(&oldest);
             }
         }
     }
@@ -135,8 +231,6 @@ impl Place<'_> {
     /// The session is there.
     pub(crate) fn fill(self, session: Arc<Session>) {
         let mut inner = self.directory.lock();
-        inner.ended.remove(&self.key);
-        inner.ended_order.retain(|key| *key != self.key);
         inner.live.insert(self.key.clone(), session);
     }
 }

@@ -81,7 +81,10 @@ impl Engine {
         )?;
         let probe = transport.probe(probe_file).await?;
         let isolation = Isolation::from_probe(probe, &settings.local);
-        let directory = Arc::new(SessionDirectory::new(settings.max_sessions));
+        let directory = Arc::new(SessionDirectory::new(
+            settings.max_sessions,
+            settings.retention.limits().keep_for,
+        ));
         Ok(Self {
             settings,
             audit,
@@ -220,7 +223,19 @@ impl Engine {
         Err(Error::NoShell { reason })
     }
 
-    /// The principal's session.
+    /// The principal's session, alive, or over and still kept.
+    ///
+    /// # Errors
+    /// Where there is none, or it is no longer kept.
+    pub fn find_session(
+        &self,
+        principal: &Principal,
+        id: &SessionId,
+    ) -> Result<Arc<Session>, Error> {
+        self.directory.find(principal, id)
+    }
+
+    /// The principal's session, which is alive.
     ///
     /// # Errors
     /// Where there is none, or it is over.
@@ -228,23 +243,30 @@ impl Engine {
         self.directory.get(principal, id)
     }
 
-    /// The principal's sessions, oldest first.
+    /// The principal's sessions, oldest first; those that are over while they are kept.
     #[must_use]
     pub fn sessions(&self, principal: &Principal) -> Vec<Arc<Session>> {
         self.directory.list(principal)
     }
 
-    /// Ends a session; answers what was ended with it.
+    /// Ends a session; answers what was ended with it. One that is over answers the same
+    /// again.
     ///
     /// # Errors
-    /// Where there is none, or it is over.
+    /// Where there is none, or it is no longer kept.
     pub async fn close_session(
         &self,
         principal: &Principal,
         id: &SessionId,
     ) -> Result<(Arc<Session>, Vec<EndedProcess>), Error> {
-        let session = self.directory.get(principal, id)?;
-        let mut ended = session.close("closed by its owner").await?;
+        let session = self.directory.find(principal, id)?;
+        let closed = session.close("closed by its owner").await;
+        // Somebody else may have been first.
+        let mut ended = match (closed, session.end()) {
+            (Ok(ended), _) => ended,
+            (Err(_over), Some(_)) => session.ended_processes().unwrap_or_default(),
+            (Err(error), None) => return Err(error),
+        };
         for process in &mut ended {
             process.command = redact_text(&self.settings.redaction, &process.command);
         }
@@ -254,27 +276,27 @@ impl Engine {
     /// One execution.
     ///
     /// # Errors
-    /// Where there is none, or its session is over.
+    /// Where there is none, or it or its session is no longer kept.
     pub fn execution(
         &self,
         principal: &Principal,
         session: &SessionId,
         id: &ExecutionId,
     ) -> Result<Arc<Execution>, Error> {
-        let session = self.directory.get(principal, session)?;
+        let session = self.directory.find(principal, session)?;
         session.executions().find(id)
     }
 
     /// The executions of a session that are kept, oldest first.
     ///
     /// # Errors
-    /// Where there is no such session, or it is over.
+    /// Where there is no such session, or it is no longer kept.
     pub fn executions(
         &self,
         principal: &Principal,
         session: &SessionId,
     ) -> Result<Vec<Arc<Execution>>, Error> {
-        Ok(self.directory.get(principal, session)?.executions().all())
+        Ok(self.directory.find(principal, session)?.executions().all())
     }
 
     /// What keeps local sessions from the gate, as tried at start.

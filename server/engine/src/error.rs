@@ -39,11 +39,13 @@ pub enum Error {
         /// The id asked for.
         session: SessionId,
     },
-    /// The session's shell is gone for good.
-    #[error("use session {session}: it is lost: {reason}")]
-    SessionLost {
+    /// The session is closing, closed or lost; it can be read, and no more.
+    #[error("use session {session}: it is over: {reason}")]
+    SessionEnded {
         /// The id asked for.
         session: SessionId,
+        /// Its shell is gone for good, by accident.
+        lost: bool,
         /// Why.
         reason: String,
     },

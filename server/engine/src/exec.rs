@@ -42,7 +42,7 @@ impl Engine {
         id: Option<ExecutionId>,
         command: Command,
     ) -> Result<Accepted, Arc<Error>> {
-        let session = self.session(principal, session)?;
+        let session = self.find_session(principal, session)?;
         self.check_size(&command)?;
         let id = match id {
             Some(id) => id,
@@ -52,6 +52,9 @@ impl Engine {
         let known = session.executions().lookup(&id, payload);
         if let Some(known) = known {
             return attach(&session, id, known).await;
+        }
+        if let Some(over) = session.end() {
+            return Err(over.into());
         }
         let redacted = redact_text(&self.settings.redaction, &command.line.text());
         let allowed = match session.judge(&command.line) {

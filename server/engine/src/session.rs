@@ -23,7 +23,7 @@ pub(crate) mod signals;
 mod watchdog;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use execgate_core::budget::OutputBudget;
@@ -153,6 +153,8 @@ pub struct Session {
     pub(crate) executions: Mutex<Executions>,
     snapshot: Mutex<SessionSnapshot>,
     mailbox: mpsc::Sender<Message>,
+    /// What was ended with it.
+    ended: OnceLock<Vec<EndedProcess>>,
     /// The programs that run beside the shell.
     beside: Mutex<HashMap<ExecutionId, mpsc::Sender<Nudge>>>,
 }
@@ -227,6 +229,7 @@ impl Session {
                 last_active: now,
             }),
             mailbox,
+            ended: OnceLock::new(),
             beside: Mutex::new(HashMap::new()),
         };
         (session, messages)
@@ -349,15 +352,33 @@ impl Session {
 
     /// The error for a session whose task is gone.
     pub(crate) fn over(&self) -> Error {
-        match self.snapshot().state {
-            SessionState::Lost { reason } => Error::SessionLost {
-                session: self.id.clone(),
-                reason,
-            },
-            _ => Error::SessionExpired {
-                session: self.id.clone(),
-                reason: "closed".to_owned(),
-            },
+        let state = self.snapshot().state;
+        let (lost, reason) = match state {
+            SessionState::Lost { reason } => (true, reason),
+            _ => (false, "closed".to_owned()),
+        };
+        Error::SessionEnded {
+            session: self.id.clone(),
+            lost,
+            reason,
         }
+    }
+
+    /// The error for a session that is over, if it is.
+    pub(crate) fn end(&self) -> Option<Error> {
+        match self.snapshot().state {
+            SessionState::Closed | SessionState::Lost { .. } => Some(self.over()),
+            SessionState::Ready | SessionState::Running(_) | SessionState::Closing => None,
+        }
+    }
+
+    /// What was ended with the session, once it is closed.
+    pub(crate) fn ended_processes(&self) -> Option<Vec<EndedProcess>> {
+        self.ended.get().cloned()
+    }
+
+    pub(crate) fn set_ended_processes(&self, ended: Vec<EndedProcess>) {
+        // A session ends once.
+        let _first = self.ended.set(ended);
     }
 }

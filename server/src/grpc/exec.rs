@@ -59,7 +59,7 @@ impl Execs {
         deadline: Option<Instant>,
     ) -> Result<Started, Refusal> {
         let edge = Arc::clone(&self.edge);
-        let session = edge.engine.session(principal, &ask.session)?;
+        let session = edge.engine.find_session(principal, &ask.session)?;
         let id = ask.execution.map_or_else(new_id, Ok)?;
         let mut caller = Caller::asking(&session, &id, ask.on_disconnect);
         let timeout = ask
@@ -182,7 +182,7 @@ impl ExecService for Execs {
         let principal = principal(&request)?;
         let deadline = deadline(request.metadata());
         let attach = from_proto::attach(request.into_inner())?;
-        let session = self.edge.engine.session(&principal, &attach.session);
+        let session = self.edge.engine.find_session(&principal, &attach.session);
         let session = session.map_err(Refusal::from)?;
         let view = self.view(&principal, &session, &attach.execution)?;
         view.execution
@@ -245,7 +245,7 @@ impl ExecService for Execs {
         let session = self
             .edge
             .engine
-            .session(&principal, &session)
+            .find_session(&principal, &session)
             .map_err(Refusal::from)?;
         let execution = to_proto::execution(&self.view(&principal, &session, &id)?);
         Ok(Response::new(v1::GetExecutionResponse {
@@ -262,7 +262,7 @@ impl ExecService for Execs {
         let session = self
             .edge
             .engine
-            .session(&principal, &id)
+            .find_session(&principal, &id)
             .map_err(Refusal::from)?;
         let known = self
             .edge
@@ -298,7 +298,7 @@ impl ExecService for Execs {
     ) -> Result<Response<v1::ReadOutputResponse>, Status> {
         let principal = principal(&request)?;
         let asked = from_proto::read_output(request.into_inner(), &self.edge)?;
-        let session = self.edge.engine.session(&principal, &asked.session);
+        let session = self.edge.engine.find_session(&principal, &asked.session);
         let session = session.map_err(Refusal::from)?;
         let view = self.view(&principal, &session, &asked.execution)?;
         Ok(Response::new(read::read(&view, asked).await?))

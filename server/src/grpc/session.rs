@@ -81,7 +81,7 @@ impl SessionService for Sessions {
         let session = self
             .edge
             .engine
-            .session(&principal, &id)
+            .find_session(&principal, &id)
             .map_err(Refusal::from)?;
         let session = Some(self.describe(&principal, &session));
         Ok(Response::new(v1::GetSessionResponse { session }))

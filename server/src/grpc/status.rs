@@ -277,12 +277,20 @@ impl Answer {
             }
             Error::SessionIdTaken { session } => new(Code::AlreadyExists, Reason::SessionIdReused)
                 .resource("session", session.as_str()),
-            Error::SessionLost { session, reason } => {
+            Error::SessionEnded {
+                session,
+                lost,
+                reason,
+            } => {
+                let state = match lost {
+                    true => "LOST",
+                    false => "CLOSED",
+                };
                 new(Code::FailedPrecondition, Reason::SessionEnded)
                     .precondition("SESSION_STATE", session.as_str())
-                    .with("state", "LOST")
+                    .with("state", state)
                     .with("why", reason.as_str())
-                    .suggest("create a new session")
+                    .suggest("create a new session, under another id")
             }
             Error::GenerationMismatch {
                 session,
@@ -387,6 +395,8 @@ impl Answer {
                 .with("detail", detail.as_str()),
             TransportError::NoTerminal => {
                 Self::new(Code::FailedPrecondition, Reason::NoTerminal, message)
+                    .precondition("TERMINAL", "session")
+                    .suggest("create a session with `terminal` set")
             }
             TransportError::Unreachable { .. } | TransportError::Io { .. } => Self::new(
                 Code::Unavailable,

@@ -208,7 +208,7 @@ async fn unknown_things_are_not_found() {
     let answer = refused(client.try_run(run_request("s", "echo")).await);
     assert_eq!(
         (answer.code, answer.reason.as_str()),
-        (Code::NotFound, "SESSION_EXPIRED")
+        (Code::FailedPrecondition, "SESSION_ENDED")
     );
 }
 

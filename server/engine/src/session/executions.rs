@@ -139,6 +139,13 @@ impl Executions {
         }
     }
 
+    /// Lets go of all output; what is known of the executions stays.
+    pub(crate) fn forget_output(&mut self) {
+        for execution in self.known.values() {
+            execution.log.forget_output();
+        }
+    }
+
     /// One execution.
     pub(crate) fn find(&mut self, id: &ExecutionId) -> Result<Arc<Execution>, Error> {
         self.expire();

@@ -8,7 +8,7 @@ use execgate_engine::Error;
 use execgate_engine::session::{OnShellExit, SessionSettings, SessionState};
 use execgate_engine::transport::Leftovers;
 
-use crate::support::{Gate, command, defaults, seen};
+use crate::support::{Gate, command, defaults, finish, seen};
 
 fn alive(pid: &str) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
@@ -55,18 +55,34 @@ async fn background_jobs_may_be_kept() {
 }
 
 #[tokio::test]
-async fn a_closed_session_is_expired_and_a_stranger_sees_nothing() {
+async fn a_closed_session_can_be_read_and_no_more_and_a_stranger_sees_nothing() {
     let gate = Gate::open().await;
     let session = gate.session(defaults()).await;
     let stranger = Principal::new("stranger");
     let unseen = gate.engine.session(&stranger, &session.id).unwrap_err();
     assert!(matches!(unseen, Error::SessionNotFound { .. }));
-    gate.close(&session).await;
-    let over = gate
-        .engine
-        .session(&gate.principal, &session.id)
+    let follower = gate
+        .start(&session, command("echo kept; sleep 600 &"))
+        .await;
+    let id = follower.execution().id.clone();
+    finish(follower).await;
+    let close = || gate.engine.close_session(&gate.principal, &session.id);
+    let (_, ended) = close().await.unwrap();
+    assert_eq!(ended.len(), 1);
+    assert_eq!(close().await.unwrap().1, ended);
+    let engine = &gate.engine;
+    let over = engine.session(&gate.principal, &session.id).unwrap_err();
+    assert!(matches!(over, Error::SessionEnded { lost: false, .. }));
+    let kept = engine.find_session(&gate.principal, &session.id).unwrap();
+    assert_eq!(kept.snapshot().state, SessionState::Closed);
+    let execution = engine.execution(&gate.principal, &session.id, &id).unwrap();
+    assert_eq!(seen(&finish(execution.follow()).await).1, "kept\n");
+    // Its id is not used again: a retry of the creation must not make a second one.
+    let again = engine
+        .create_session(&gate.principal, Some(session.id.clone()), defaults())
+        .await
         .unwrap_err();
-    assert!(matches!(over, Error::SessionExpired { .. }));
+    assert!(matches!(again, Error::SessionEnded { lost: false, .. }));
 }
 
 #[tokio::test]
@@ -174,10 +190,7 @@ async fn a_session_may_ask_to_be_lost_with_its_shell() {
     assert_eq!(seen(&result).0, Outcome::ExitCode(4));
     let over = gate.try_start(&session, command("true")).await.unwrap_err();
     assert!(
-        matches!(
-            &*over,
-            Error::SessionExpired { .. } | Error::SessionLost { .. }
-        ),
+        matches!(&*over, Error::SessionEnded { lost: true, .. }),
         "{over:?}"
     );
 }

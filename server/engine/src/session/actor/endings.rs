@@ -168,6 +168,7 @@ impl Actor {
         self.recorder
             .note(None, AuditBody::SessionClosed(record))
             .await;
+        self.session.set_ended_processes(ended.clone());
         self.session.update(|now| now.state = SessionState::Closed);
         self.finish_task(reason);
         if let Some(done) = done {
