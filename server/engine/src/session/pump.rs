@@ -15,6 +15,15 @@ const SMALLEST_READ: usize = 4 * 1024;
 /// Largest read, in bytes: a quarter of the pipe, so that the command can go on writing.
 const LARGEST_READ: usize = 256 * 1024;
 
+/// A read of so many bytes, and another task gets its turn before the next: a flood that is
+/// always ready would otherwise keep the thread until the runtime's own patience ends, a
+/// hundred such reads later.
+const FAIR_READ: usize = 64 * 1024;
+
+/// Most bytes that are read after a process has ended: twice what its pipes can hold. What
+/// comes beyond is written by somebody who lives on.
+const LEFT_BEHIND: usize = 4 * 1024 * 1024;
+
 /// A process, read through its pipeline.
 pub(crate) struct Pump {
     process: Process,
@@ -23,6 +32,8 @@ pub(crate) struct Pump {
     input: BytesMut,
     stdout: ReadBuffer,
     stderr: ReadBuffer,
+    /// The last read was a large one.
+    flooding: bool,
 }
 
 /// What a process can do.
@@ -43,6 +54,7 @@ impl Pump {
             input: BytesMut::new(),
             stdout: ReadBuffer::new(),
             stderr: ReadBuffer::new(),
+            flooding: false,
         }
     }
 
@@ -58,6 +70,9 @@ impl Pump {
         reading: bool,
         events: &mut Vec<PipelineEvent>,
     ) -> PumpEvent {
+        if std::mem::take(&mut self.flooding) {
+            tokio::task::yield_now().await;
+        }
         loop {
             let Self {
                 process,
@@ -65,7 +80,7 @@ impl Pump {
                 stdout,
                 stderr,
                 pipeline,
-                ..
+                flooding,
             } = self;
             let (read_stdout, read_stderr) = (reading && stdout.open, reading && stderr.open);
             tokio::select! {
@@ -79,12 +94,14 @@ impl Pump {
                 }
                 read = process.stdout.read_buf(stdout.room()), if read_stdout => {
                     if let Some(data) = stdout.took(read) {
+                        *flooding = data.len() >= FAIR_READ;
                         pipeline.push(Stream::Stdout, data, events);
                         return PumpEvent::Output;
                     }
                 }
                 read = read_optional(&mut process.stderr, stderr), if read_stderr => {
                     if let Some(data) = stderr.took(read) {
+                        *flooding = data.len() >= FAIR_READ;
                         pipeline.push(Stream::Stderr, data, events);
                         return PumpEvent::Output;
                     }
@@ -98,6 +115,7 @@ impl Pump {
     pub(crate) fn drain(&mut self, reads: usize, events: &mut Vec<PipelineEvent>) {
         use futures::FutureExt;
         for _ in 0..reads {
+            self.flooding = false;
             match self.next(true, events).now_or_never() {
                 Some(PumpEvent::Output) => {}
                 Some(PumpEvent::Ended(_)) | None => return,
@@ -107,9 +125,10 @@ impl Pump {
 
     /// Takes what a process that has ended left behind. Its end may be known before its
     /// last bytes, and background jobs may hold the streams open: so it is read until
-    /// they end or say nothing for `quiet`.
+    /// they end or say nothing for `quiet`, or until more has come than can have been left.
     pub(crate) async fn drain_ended(&mut self, quiet: Duration, events: &mut Vec<PipelineEvent>) {
-        while self.stdout.open || self.stderr.open {
+        let mut left = LEFT_BEHIND;
+        while left > 0 && (self.stdout.open || self.stderr.open) {
             let Self {
                 process,
                 stdout,
@@ -128,6 +147,7 @@ impl Pump {
                 () = tokio::time::sleep(quiet) => return,
             };
             if let Some(data) = read {
+                left = left.saturating_sub(data.len());
                 pipeline.push(stream, data, events);
             }
         }

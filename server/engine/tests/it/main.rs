@@ -12,6 +12,7 @@ mod argv;
 mod gate;
 mod lifecycle;
 mod record;
+mod retained;
 mod sabotage;
 mod shells;
 mod stdin;
