@@ -69,6 +69,11 @@ impl Actor {
             Rung::EndShell => (SignalScope::Program, signals::KILL),
         };
         let control = shell.pump.control();
+        if rung == Rung::Terminate {
+            // A program may have missed the first one while it was being started; one that
+            // dies of it ends the script, one that dies of SIGTERM only its own command.
+            let _ended = control.signal(SignalScope::Foreground, signals::INT).await;
+        }
         let sent = control.signal(scope, signal).await.unwrap_or(0);
         if rung == Rung::Terminate {
             // A stopped process takes it only once it goes on.
