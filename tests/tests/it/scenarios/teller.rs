@@ -98,7 +98,8 @@ impl Teller {
             let closed = self.session.close().await;
             self.closed = true;
             if let Some(closed) = self.answered(closed, expect) {
-                assert_eq!(closed.ended_process_count, expect.ended.unwrap_or(1));
+                let ended = expect.ended.expect("`close` expects `ended`");
+                assert_eq!(closed.ended_process_count, ended);
             }
         } else {
             self.take_more(step).await;
