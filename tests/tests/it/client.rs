@@ -53,7 +53,10 @@ async fn wrong_token_says_where_the_right_one_is() {
     let error = client.session().await.unwrap_err();
     assert_eq!(error.reason(), Some(ErrorReason::Unauthenticated));
     assert_eq!(error.refusal().unwrap().code, Code::Unauthenticated);
-    text_of(&error, &["UNAUTHENTICATED", "data directory", "EXECGATE_TOKEN"]);
+    text_of(
+        &error,
+        &["UNAUTHENTICATED", "data directory", "EXECGATE_TOKEN"],
+    );
 }
 
 #[tokio::test]
@@ -231,6 +234,8 @@ async fn an_execution_is_followed_from_an_offset_on() {
     assert_eq!(events.execution_id(), "e");
     let first = events.next().await.unwrap().unwrap();
     assert!(matches!(first, Event::Started(_)), "{first:?}");
+    // An offset that is not there yet is refused.
+    while events.next().await.unwrap().unwrap().stdout().is_none() {}
     drop(events);
     let offsets = [(Channel::Stdout, 3)];
     let rest = session.attach_from("e", offsets).await.unwrap();
