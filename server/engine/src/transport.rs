@@ -150,6 +150,9 @@ pub trait ProcessControl: Send + Sync {
 pub enum SignalScope {
     /// The program's foreground process group, the program itself included.
     Foreground,
+    /// The same once more, where a process in it should have died of the signal and has
+    /// not: it was being started when the first one came, and missed it.
+    ForegroundAgain,
     /// The program's descendants that started no more than this long ago, not the
     /// program itself.
     StartedWithin(Duration),

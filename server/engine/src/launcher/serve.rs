@@ -188,6 +188,7 @@ impl Launcher {
                     Pid::from_raw(pid).is_some_and(|pid| kill_process_group(pid, signal).is_ok()),
                 )
             }
+            SignalScope::ForegroundAgain => usize::from(signal_again(pid, signal)),
             SignalScope::Program => usize::from(kill(pid, signal)),
             SignalScope::StartedWithin(age) => {
                 let oldest = tick_before(age);
@@ -319,6 +320,18 @@ impl Launcher {
 fn kill(pid: i32, signal: Signal) -> bool {
     Pid::from_raw(pid)
         .is_some_and(|pid| test_kill_process(pid).is_ok() && kill_process(pid, signal).is_ok())
+}
+
+/// Sends a signal to the foreground group of a program's session if a process in it lives
+/// that would die of it; answers whether it was sent.
+fn signal_again(pid: i32, signal: Signal) -> bool {
+    let Some(group) = tree::foreground_group(pid) else {
+        return false;
+    };
+    let deaf = tree::descendants(pid)
+        .into_iter()
+        .any(|process| tree::would_die(process.pid, group, signal.as_raw()));
+    deaf && Pid::from_raw(group).is_some_and(|group| kill_process_group(group, signal).is_ok())
 }
 
 /// The kernel's clock tick a while ago, in which processes' start times are counted.

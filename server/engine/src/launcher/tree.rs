@@ -58,6 +58,29 @@ pub(super) fn look(pid: i32) -> Option<Living> {
     Some(Living::from(&stat))
 }
 
+/// The group in the foreground of a program's session: of its terminal, or its own where
+/// there is none.
+pub(super) fn foreground_group(pid: i32) -> Option<i32> {
+    let stat = Process::new(pid).and_then(|process| process.stat()).ok()?;
+    Some(if stat.tpgid > 0 {
+        stat.tpgid
+    } else {
+        stat.pgrp
+    })
+}
+
+/// Whether a process of this group does nothing about a signal, and so dies of it.
+pub(super) fn would_die(pid: i32, group: i32, signal: i32) -> bool {
+    let Ok(process) = Process::new(pid) else {
+        return false;
+    };
+    let (Ok(stat), Ok(status)) = (process.stat(), process.status()) else {
+        return false;
+    };
+    let handled = status.sigblk | status.sigign | status.sigcgt;
+    stat.pgrp == group && stat.state != 'Z' && handled >> (signal - 1) & 1 == 0
+}
+
 /// A process as a report names it.
 pub(super) fn describe(pid: i32, signal: i32) -> EndedProcess {
     let process = Process::new(pid);

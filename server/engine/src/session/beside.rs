@@ -193,6 +193,9 @@ impl Beside {
             },
             Nudge::Signal { signal, reply } => {
                 let sent = send(life.pump.control(), signal, life.course.age()).await;
+                if signal == signals::INT {
+                    life.course.interrupted(Instant::now());
+                }
                 if let Ok(processes) = sent {
                     self.execution.note_stop(signal, processes);
                     life.course
@@ -211,10 +214,20 @@ impl Beside {
             life.pump.pipeline.flush_idle(events);
             life.absorb(events);
         }
+        if life.course.takes_again(now) {
+            let again = SignalScope::ForegroundAgain;
+            let sent = life.pump.control().signal(again, signals::INT).await;
+            if !sent.is_ok_and(|sent| sent > 0) {
+                life.course.was_heard();
+            }
+        }
         let Some(rung) = life.course.ladder.climb(now) else {
             return;
         };
         life.course.note_timeout(rung);
+        if rung == Rung::Interrupt {
+            life.course.interrupted(now);
+        }
         let signal = match rung {
             Rung::Tell => return,
             Rung::Interrupt => signals::INT,
@@ -277,7 +290,8 @@ impl Life {
             .pipeline
             .holds_back()
             .then(|| self.last_output + IDLE_FLUSH);
-        let due = [flush, self.course.ladder.due()].into_iter().flatten();
+        let course = [self.course.ladder.due(), self.course.again_due()];
+        let due = course.into_iter().chain([flush]).flatten();
         due.fold(Instant::now() + FAR, Instant::min)
     }
 

@@ -13,6 +13,13 @@ use super::ladder::{Ladder, Rung};
 use super::records::Recorder;
 use crate::execution::{Command, EventKind, Execution, Notice};
 
+/// How long after an interrupt a process that would die of it counts as one that missed
+/// it: more than a busy machine takes to end one.
+const AGAIN_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often an interrupt is sent again.
+const AGAIN_TIMES: u32 = 3;
+
 /// The course of one execution.
 pub(super) struct Course {
     pub(super) execution: Arc<Execution>,
@@ -23,6 +30,8 @@ pub(super) struct Course {
     told: bool,
     /// Why it must stop, once it must.
     stopping: Option<Cause>,
+    /// When to see whether an interrupt was missed, and how often still.
+    again: Option<(Instant, u32)>,
     /// What the gate sent by itself.
     signals: Vec<i32>,
     /// What a client asked for.
@@ -47,6 +56,7 @@ impl Course {
             limit,
             told: false,
             stopping: None,
+            again: None,
             signals: Vec::new(),
             requested: Vec::new(),
             span,
@@ -77,6 +87,30 @@ impl Course {
     /// Why it must stop.
     pub(super) fn stopping(&self) -> Option<Cause> {
         self.stopping
+    }
+
+    /// An interrupt was sent: it is looked at soon whether it was missed.
+    pub(super) fn interrupted(&mut self, now: Instant) {
+        self.again = Some((now + AGAIN_PAUSE, AGAIN_TIMES));
+    }
+
+    /// When to look whether an interrupt was missed.
+    pub(super) fn again_due(&self) -> Option<Instant> {
+        self.again.map(|(due, _)| due)
+    }
+
+    /// Whether to look now; answers so once for each time it is due.
+    pub(super) fn takes_again(&mut self, now: Instant) -> bool {
+        let Some((_, left)) = self.again.filter(|(due, _)| now >= *due) else {
+            return false;
+        };
+        self.again = left.checked_sub(1).map(|left| (now + AGAIN_PAUSE, left));
+        true
+    }
+
+    /// Nothing was missed.
+    pub(super) fn was_heard(&mut self) {
+        self.again = None;
     }
 
     /// Says that the time limit has fired, the first time.

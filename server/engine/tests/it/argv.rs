@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use execgate_core::outcome::{Cause, LaunchFailureKind, ObservedBy, Outcome};
 use execgate_engine::Error;
-use execgate_engine::execution::{Command, Notice, TimeoutAction};
+use execgate_engine::execution::{Command, EventKind, Notice, TimeoutAction};
 
 use crate::support::{Gate, SHELLS, argv, command, finish, seen};
 
@@ -247,4 +247,29 @@ async fn a_limit_may_kill_at_once_or_only_tell() {
         limit: Duration::from_millis(200),
     };
     assert_eq!(result.notices, [notice]);
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_a_command_also_while_it_is_being_started() {
+    let gate = Gate::open().await;
+    for shell in SHELLS {
+        let session = gate.shell(shell).await;
+        for _ in 0..10 {
+            let limited = Command {
+                timeout: Some(Duration::from_secs(20)),
+                ..command("echo begun; sleep 60; echo never")
+            };
+            let mut follower = gate.start(&session, limited).await;
+            let id = follower.execution().id.clone();
+            while let Some(event) = follower.next().await {
+                if matches!(event.kind, EventKind::Output { .. }) {
+                    break;
+                }
+            }
+            let sent = gate.engine.signal(&gate.principal, &session.id, &id, 2);
+            sent.await.unwrap();
+            let result = finish(follower).await;
+            assert_eq!(seen(&result).0, Outcome::Signal(2), "{shell}");
+        }
+    }
 }

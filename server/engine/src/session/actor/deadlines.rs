@@ -40,6 +40,10 @@ impl Actor {
         match &mut self.running {
             None => (now >= self.idle_end()).then_some("it was idle"),
             Some(running) => {
+                if running.course.takes_again(now) {
+                    self.interrupt_again().await;
+                    return None;
+                }
                 let rung = running.course.ladder.climb(now);
                 let look = now >= running.watchdog.due();
                 match rung {
@@ -61,6 +65,9 @@ impl Actor {
         running.watchdog = Watchdog::new(Instant::now());
         let age = running.course.age();
         running.course.note_timeout(rung);
+        if rung == Rung::Interrupt {
+            running.course.interrupted(Instant::now());
+        }
         let (scope, signal) = match rung {
             Rung::Tell => return,
             Rung::Interrupt => (SignalScope::Foreground, signals::INT),
@@ -88,6 +95,21 @@ impl Actor {
             shell.pump.write(&running.trailer(&shell.framing));
         }
         running.course.signalled(signal, sent, &self.recorder).await;
+    }
+
+    /// Interrupts once more what has missed the first interrupt.
+    async fn interrupt_again(&mut self) {
+        let (Some(running), Some(shell)) = (self.running.as_mut(), self.shell.as_mut()) else {
+            return;
+        };
+        let control = shell.pump.control();
+        let sent = control
+            .signal(SignalScope::ForegroundAgain, signals::INT)
+            .await;
+        match sent {
+            Ok(sent) if sent > 0 => shell.pump.write(&running.trailer(&shell.framing)),
+            Ok(_) | Err(_) => running.course.was_heard(),
+        }
     }
 
     /// Looks at a shell that has been silent.

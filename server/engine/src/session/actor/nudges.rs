@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use execgate_core::ids::ExecutionId;
 use execgate_core::outcome::Cause;
+use tokio::time::Instant;
 
 use super::{Actor, StartRequest};
 use crate::error::Error;
@@ -84,6 +85,7 @@ impl Actor {
             control.signal(scope, signals::STOP).await?;
         }
         if signal == signals::INT {
+            running.course.interrupted(Instant::now());
             // The interrupt may have taken the trailer along.
             shell.pump.write(&running.trailer(&shell.framing));
         }

@@ -86,11 +86,11 @@ impl Running {
 
     /// When something is due.
     pub(super) fn next_due(&self) -> Instant {
-        let look = self.watchdog.due();
-        self.course
-            .ladder
-            .due()
-            .map_or(look, |climb| climb.min(look))
+        let course = [self.course.ladder.due(), self.course.again_due()];
+        course
+            .into_iter()
+            .flatten()
+            .fold(self.watchdog.due(), Instant::min)
     }
 
     /// The trailer to send again.
