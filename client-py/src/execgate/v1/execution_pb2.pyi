@@ -198,8 +198,8 @@ class ExecutionSpec(_message.Message):
     timeout_action: Global___TimeoutAction.ValueType
     """What happens at the time limit. Default: the ladder."""
     cwd: _builtins.str
-    """Directory to run in. For a script a `cd` before it, which stays; for argv
-    its working directory. Relative to the session's. Empty: the session's.
+    """Directory for this command only; a script's shell goes back afterwards.
+    Relative to the session's. Empty: the session's.
     """
     overflow: Global___OverflowAction.ValueType
     """What happens when its output exceeds what is retained. Default:

@@ -450,7 +450,7 @@ class ChannelTotals(_message.Message):
     bytes: _builtins.int
     """Bytes."""
     lines: _builtins.int
-    """Line feeds among them."""
+    """Line feeds among them; a last line without one counts too."""
     redactions: _builtins.int
     """Places that were redacted."""
     sha256: _builtins.bytes

@@ -377,12 +377,10 @@ impl Actor {
                         .map(|shell| shell.pump.pipeline.totals());
                     let running = self.running.as_ref();
                     // A marker for nobody: the trailer of a command that is over.
-                    let Some(ending) =
-                        running.map(|running| running.ending(&end, totals.unwrap_or_default()))
-                    else {
-                        continue;
-                    };
-                    self.session.update(|now| now.cwd.clone_from(&end.cwd));
+                    let Some(running) = running else { continue };
+                    let ending = running.ending(&end, totals.unwrap_or_default());
+                    let cwd = running.cwd_after(&end);
+                    self.session.update(|now| now.cwd = cwd);
                     self.complete(ending).await;
                 }
                 // An answer that came too late.

@@ -233,6 +233,8 @@ async fn variables_and_directory_of_one_command_do_not_stay() {
             exited(0, "it's new\nV=it's new\n/usr\n", ""),
             "{shell}"
         );
+        assert_eq!(result.ending.unwrap().cwd.as_deref(), Some("/"), "{shell}");
+        assert_eq!(session.snapshot().cwd, "/", "{shell}");
         let after = gate.run(&session, "echo $V; pwd").await;
         assert_eq!(seen(&after), exited(0, "old\n/\n", ""), "{shell}");
         gate.close(&session).await;

@@ -98,6 +98,11 @@ impl Running {
         framing.trailer_again(&self.token, self.cwd_before.as_deref())
     }
 
+    /// Where the shell is after the command's end.
+    pub(super) fn cwd_after(&self, end: &CommandEnd) -> String {
+        self.cwd_before.clone().unwrap_or_else(|| end.cwd.clone())
+    }
+
     /// The end as the shell's marker tells it.
     pub(super) fn ending(&self, end: &CommandEnd, totals: Vec<ChannelTotals>) -> Ending {
         let outcome = match end.status {
@@ -114,7 +119,7 @@ impl Running {
         let cause = self.course.cause(&outcome);
         self.course.ending(
             (outcome, ObservedBy::Shell, cause),
-            Some(end.cwd.clone()),
+            Some(self.cwd_after(end)),
             totals,
         )
     }
