@@ -97,6 +97,17 @@ pub enum Cause {
     LaunchFailed,
 }
 
+/// What an execution used, with all that it waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// CPU time in user mode.
+    pub user: Duration,
+    /// CPU time in the kernel.
+    pub system: Duration,
+    /// Most resident memory of one process at one time, in bytes.
+    pub max_resident_bytes: u64,
+}
+
 /// How an execution ended, in full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
@@ -112,6 +123,8 @@ pub struct Ending {
     pub cwd: Option<String>,
     /// What came out, a row for each channel.
     pub totals: Vec<ChannelTotals>,
+    /// What it used, where that is measured.
+    pub usage: Option<Usage>,
 }
 
 /// One stream of output.

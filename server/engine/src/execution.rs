@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::session::signals;
+use crate::transport::InputWait;
 pub use collect::{CollectedStream, ExecResult};
 pub use follower::Follower;
 use follower::Presence;
@@ -194,6 +195,13 @@ pub enum Notice {
         /// To how many processes or groups.
         processes: usize,
     },
+    /// The command waits for input.
+    InputWanted {
+        /// It was seen in a read; otherwise it is a guess.
+        observed: bool,
+        /// What is typed is not shown: most likely a password.
+        hidden: bool,
+    },
     /// The command was stopped.
     Stopped {
         /// The signal that was sent.
@@ -246,6 +254,7 @@ pub struct Execution {
     pub(crate) ending: OnceLock<Arc<Ending>>,
     abandonment: OnceLock<Abandonment>,
     stopped: AtomicBool,
+    input_wanted: AtomicBool,
     start: watch::Sender<Start>,
 }
 
@@ -298,6 +307,7 @@ impl Execution {
             ending: OnceLock::new(),
             abandonment: OnceLock::new(),
             stopped: AtomicBool::new(false),
+            input_wanted: AtomicBool::new(false),
             start: watch::Sender::new(Start::Waiting),
         })
     }
@@ -379,6 +389,21 @@ impl Execution {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was last seen waiting for input.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        self.input_wanted.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of whether it waits for input; says so when it begins to.
+    pub(crate) fn note_input(&self, wait: Option<InputWait>) {
+        let wanted = self.input_wanted.swap(wait.is_some(), Ordering::Relaxed);
+        if let (Some(InputWait { observed, hidden }), false) = (wait, wanted) {
+            let notice = Notice::InputWanted { observed, hidden };
+            self.log.push(EventKind::Notice(notice));
+        }
     }
 
     /// Takes note of a signal that stops processes, or lets them go on.

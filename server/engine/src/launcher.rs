@@ -12,6 +12,7 @@
 
 mod children;
 mod confine;
+mod input;
 mod messages;
 mod reaper;
 mod serve;

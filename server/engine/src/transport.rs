@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use execgate_core::outcome::LaunchFailureKind;
+use execgate_core::outcome::{LaunchFailureKind, Usage};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -134,6 +134,20 @@ pub trait ProcessControl: Send + Sync {
     /// Looks at the program from outside.
     fn inspect(&self) -> BoxFuture<'_, Result<Inspection, TransportError>>;
 
+    /// Whether what this program started waits for input now; nothing where it does not, or
+    /// the transport cannot tell.
+    fn waits_for_input<'a>(
+        &'a self,
+        _source: &'a InputSource,
+    ) -> BoxFuture<'a, Result<Option<InputWait>, TransportError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// What the program used, once it has ended; nothing where that is not measured.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
+
     /// The keyboard of the program's terminal; nothing where it has none.
     fn keyboard(&self) -> Option<Writer>;
 
@@ -170,6 +184,27 @@ pub enum ProcessEnd {
     Signal(i32),
     /// Out of sight: the transport went away.
     Unknown,
+}
+
+/// Where input would come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputSource {
+    /// The program's own standard input.
+    Stdin,
+    /// A named pipe.
+    Named(String),
+    /// The program's terminal.
+    Terminal,
+}
+
+/// How something waits for input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputWait {
+    /// It was seen in a read; otherwise it waits for several things, and this may be one.
+    pub observed: bool,
+    /// What is typed is not shown: most likely a password.
+    pub hidden: bool,
 }
 
 /// What can be seen of a program from outside.

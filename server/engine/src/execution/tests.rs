@@ -94,6 +94,7 @@ fn end(execution: &Execution, ends: &BTreeMap<Channel, u64>) {
         wall_time: Duration::ZERO,
         cwd: None,
         totals: totals.collect(),
+        usage: None,
     });
 }
 

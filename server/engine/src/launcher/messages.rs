@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use execgate_core::outcome::Usage;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -14,7 +15,9 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::transport::{EndedProcess, Inspection, Leftovers, ProcessEnd, SignalScope};
+use crate::transport::{
+    EndedProcess, InputSource, InputWait, Inspection, Leftovers, ProcessEnd, SignalScope,
+};
 
 /// Largest message, in bytes: an environment of the size that Linux grants one process
 /// by default (128 KiB a string) and the rest. Below the default socket buffer.
@@ -56,6 +59,11 @@ pub(crate) enum Request {
         call: u64,
         id: u64,
     },
+    Waits {
+        call: u64,
+        id: u64,
+        source: InputSource,
+    },
     /// Tries what a session must not be able to do, as a session's process.
     Probe {
         call: u64,
@@ -86,14 +94,43 @@ pub(crate) struct SpawnRequest {
 /// What the launcher says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Event {
-    Spawned { id: u64 },
-    SpawnFailed { id: u64, step: String, errno: i32 },
-    Ended { id: u64, end: ProcessEnd },
-    Signalled { call: u64, processes: usize },
-    Inspected { call: u64, inspection: Inspection },
-    Probed { call: u64, reachable: ProbeResult },
-    Closed { call: u64, ended: Vec<EndedProcess> },
-    Refused { call: u64, errno: i32 },
+    Spawned {
+        id: u64,
+    },
+    SpawnFailed {
+        id: u64,
+        step: String,
+        errno: i32,
+    },
+    Ended {
+        id: u64,
+        end: ProcessEnd,
+        usage: Usage,
+    },
+    Signalled {
+        call: u64,
+        processes: usize,
+    },
+    Inspected {
+        call: u64,
+        inspection: Inspection,
+    },
+    Waits {
+        call: u64,
+        wait: Option<InputWait>,
+    },
+    Probed {
+        call: u64,
+        reachable: ProbeResult,
+    },
+    Closed {
+        call: u64,
+        ended: Vec<EndedProcess>,
+    },
+    Refused {
+        call: u64,
+        errno: i32,
+    },
 }
 
 /// Which forbidden things a session's process could do after all.

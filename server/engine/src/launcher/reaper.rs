@@ -1,11 +1,15 @@
-//! Learns of ended children: SIGCHLD as a readable file descriptor, and `waitpid`.
+//! Learns of ended children: SIGCHLD as a readable file descriptor, and `wait4`.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::time::Duration;
 
-use rustix::process::{WaitOptions, wait};
+use execgate_core::outcome::Usage;
 
 use crate::transport::ProcessEnd;
+
+/// The last of Linux's classic signals; nobody ignores real-time ones by habit.
+const LAST_SIGNAL: libc::c_int = 31;
 
 /// Blocks SIGCHLD and gives a descriptor that turns readable when one is pending.
 ///
@@ -36,28 +40,52 @@ fn child_mask() -> libc::sigset_t {
     }
 }
 
-/// Gives a fresh child the default signals: no mask, SIGPIPE deadly again (Rust's
-/// runtime ignores it, and an ignored signal stays ignored over exec).
+/// Gives a fresh child the default signals: no mask, and nothing ignored that the server
+/// ignores or was started to ignore (Rust's runtime does SIGPIPE, a shell does SIGINT and
+/// SIGQUIT for what it puts in the background): what is ignored stays so over exec.
 pub(super) fn default_signals() {
     // SAFETY: plain system calls on an initialised mask; this process has one thread.
     unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        for signal in 1..=LAST_SIGNAL {
+            // SIGKILL and SIGSTOP have no other; the call says so and changes nothing.
+            libc::signal(signal, libc::SIG_DFL);
+        }
     }
 }
 
 /// All children that have ended since the last call: ours, and the orphans we inherit.
-pub(super) fn ended() -> Vec<(i32, ProcessEnd)> {
+pub(super) fn ended() -> Vec<(i32, ProcessEnd, Usage)> {
     let mut ended = Vec::new();
-    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-        let end = match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => ProcessEnd::Code(code),
-            (None, Some(signal)) => ProcessEnd::Signal(signal),
-            (None, None) => continue,
+    loop {
+        let mut status = 0;
+        // SAFETY: plain numbers, for which all zeroes is a value.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: both places outlive the call, which writes to nothing else.
+        let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, &raw mut usage) };
+        if pid <= 0 {
+            return ended;
+        }
+        let end = match status {
+            status if libc::WIFEXITED(status) => ProcessEnd::Code(libc::WEXITSTATUS(status)),
+            status if libc::WIFSIGNALED(status) => ProcessEnd::Signal(libc::WTERMSIG(status)),
+            _ => continue,
         };
-        ended.push((pid.as_raw_nonzero().get(), end));
+        ended.push((pid, end, usage_of(&usage)));
     }
-    ended
+}
+
+fn usage_of(usage: &libc::rusage) -> Usage {
+    let time = |time: libc::timeval| {
+        let micros = Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0));
+        Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0)) + micros
+    };
+    Usage {
+        user: time(usage.ru_utime),
+        system: time(usage.ru_stime),
+        // Linux counts in KiB.
+        max_resident_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+    }
 }

@@ -16,8 +16,8 @@ use rustix::process::{
 use super::children::{self, Failure};
 use super::confine;
 use super::messages::{Event, MAX_MESSAGE_BYTES, ProbeResult, Request, Setup, SpawnRequest};
-use super::{reaper, receive, send, tree};
-use crate::transport::{EndedProcess, Inspection, Leftovers, SignalScope};
+use super::{input, reaper, receive, send, tree};
+use crate::transport::{EndedProcess, InputSource, InputWait, Inspection, Leftovers, SignalScope};
 
 /// How long the launcher goes on killing what appears faster than it dies (a fork bomb).
 const KILL_LIMIT: Duration = Duration::from_secs(10);
@@ -32,6 +32,8 @@ struct Program {
     id: u64,
     /// Its end is nobody's news.
     unreported: bool,
+    /// Its standard input, as /proc names it.
+    stdin: Option<String>,
 }
 
 struct Launcher {
@@ -104,6 +106,10 @@ impl Launcher {
                 signal,
             } => self.signal(call, id, scope, signal),
             Request::Inspect { call, id } => self.inspect(call, id),
+            Request::Waits { call, id, source } => Event::Waits {
+                call,
+                wait: self.waits(id, &source),
+            },
             Request::Probe { call, file, server } => Event::Probed {
                 call,
                 reachable: self.probe(&file, server),
@@ -139,6 +145,7 @@ impl Launcher {
                 let program = Program {
                     id: request.id,
                     unreported: request.unreported,
+                    stdin: fds.first().and_then(input::link_of_pipe),
                 };
                 self.programs.insert(pid, program);
                 Event::Spawned { id: request.id }
@@ -152,11 +159,11 @@ impl Launcher {
     }
 
     fn reap(&mut self) {
-        for (pid, end) in reaper::ended() {
+        for (pid, end, usage) in reaper::ended() {
             if let Some(program) = self.programs.remove(&pid) {
                 let id = program.id;
                 // Where the server is gone, the loop's next receive says so.
-                let _ = self.say(&Event::Ended { id, end });
+                let _ = self.say(&Event::Ended { id, end, usage });
             }
         }
     }
@@ -220,6 +227,17 @@ impl Launcher {
                 },
             },
         }
+    }
+
+    /// Whether something below a program, or it itself, waits for its input.
+    fn waits(&self, id: u64, source: &InputSource) -> Option<InputWait> {
+        let (pid, program) = self.programs.iter().find(|(_, p)| p.id == id)?;
+        let link = match source {
+            InputSource::Stdin => program.stdin.clone()?,
+            InputSource::Named(path) => path.clone(),
+            InputSource::Terminal => input::TERMINAL.to_owned(),
+        };
+        input::wait_below(*pid, &link)
     }
 
     /// Forks a process like a session's and lets it try; a bit for each thing it could do.

@@ -362,12 +362,16 @@ impl Actor {
                     offset,
                     data,
                 } => {
-                    if let Some(running) = &self.running {
+                    if let Some(running) = &mut self.running {
                         running.course.execution.log.push(EventKind::Output {
                             channel,
                             offset,
                             data,
                         });
+                        if running.input.is_some() {
+                            running.course.execution.note_input(None);
+                            running.watchdog.heard(self.last_output);
+                        }
                     }
                 }
                 PipelineEvent::Ended(end) => {

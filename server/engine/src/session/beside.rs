@@ -24,8 +24,8 @@ use crate::audit::Durability;
 use crate::error::Error;
 use crate::execution::{Command, EventKind, Execution, Stdin};
 use crate::transport::{
-    ProcessControl, ProcessEnd, Program, ProgramStdin, ProgramStreams, SignalScope, Transport,
-    TransportError,
+    InputSource, ProcessControl, ProcessEnd, Program, ProgramStdin, ProgramStreams, SignalScope,
+    Transport, TransportError,
 };
 
 /// Silence after which held-back output is let go, so that prompts and progress show.
@@ -34,6 +34,12 @@ const IDLE_FLUSH: Duration = Duration::from_millis(100);
 /// Silence after which the streams of a program that has ended count as empty: what it
 /// left in the background may hold them open.
 const ENDED_QUIET: Duration = Duration::from_millis(20);
+
+/// Silence after which it is seen whether a program waits for input.
+const FIRST_LOOK: Duration = Duration::from_millis(300);
+
+/// Time between two such looks.
+const NEXT_LOOK: Duration = Duration::from_secs(2);
 
 /// A program that is to run.
 pub(super) struct Beside {
@@ -56,6 +62,8 @@ struct Life {
     pump: Pump,
     feed: Option<Feed>,
     last_output: Instant,
+    /// When to see whether it waits for input; nothing where it has none.
+    look: Option<Instant>,
 }
 
 enum Wake {
@@ -122,6 +130,8 @@ impl Beside {
                     course,
                     pump,
                     last_output: Instant::now(),
+                    look: (self.command.stdin != Stdin::Closed)
+                        .then(|| Instant::now() + FIRST_LOOK),
                 };
                 self.execution.mark_started();
                 let end = self.live(&mut life).await;
@@ -214,6 +224,12 @@ impl Beside {
             life.pump.pipeline.flush_idle(events);
             life.absorb(events);
         }
+        if life.look.is_some_and(|look| now >= look) {
+            life.look = Some(now + NEXT_LOOK);
+            let control = life.pump.control();
+            let wait = control.waits_for_input(&InputSource::Stdin).await;
+            self.execution.note_input(wait.unwrap_or(None));
+        }
         if life.course.takes_again(now) {
             let again = SignalScope::ForegroundAgain;
             let sent = life.pump.control().signal(again, signals::INT).await;
@@ -260,11 +276,14 @@ impl Beside {
         };
         let cause = life.course.cause(&outcome);
         let totals = life.pump.pipeline.totals();
-        let ending = life.course.ending(
-            (outcome, observed_by, cause),
-            Some(self.program.cwd.clone()),
-            totals,
-        );
+        let ending = Ending {
+            usage: life.pump.control().usage(),
+            ..life.course.ending(
+                (outcome, observed_by, cause),
+                Some(self.program.cwd.clone()),
+                totals,
+            )
+        };
         self.finish(&life.course, ending).await;
     }
 
@@ -291,12 +310,16 @@ impl Life {
             .holds_back()
             .then(|| self.last_output + IDLE_FLUSH);
         let course = [self.course.ladder.due(), self.course.again_due()];
-        let due = course.into_iter().chain([flush]).flatten();
+        let due = course.into_iter().chain([flush, self.look]).flatten();
         due.fold(Instant::now() + FAR, Instant::min)
     }
 
     fn absorb(&mut self, events: &mut Vec<PipelineEvent>) {
         self.last_output = Instant::now();
+        if let Some(look) = &mut self.look {
+            *look = (*look).min(self.last_output + FIRST_LOOK);
+            self.course.execution.note_input(None);
+        }
         for event in events.drain(..) {
             if let PipelineEvent::Output {
                 channel,

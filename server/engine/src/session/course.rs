@@ -186,6 +186,7 @@ impl Course {
             wall_time: self.started.elapsed(),
             cwd,
             totals,
+            usage: None,
         }
     }
 

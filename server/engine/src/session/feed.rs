@@ -170,6 +170,7 @@ impl Feed {
             .record(Some(&self.execution.id), record, Durability::Written)
             .await?;
         self.push(data, ends);
+        self.execution.note_input(None);
         Ok(self.execution.stdin_offset())
     }
 

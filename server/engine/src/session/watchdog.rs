@@ -51,6 +51,11 @@ impl Watchdog {
         }
     }
 
+    /// Something came out: what follows may be a prompt, which is worth an early look.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.next = self.next.min(now + FIRST_LOOK);
+    }
+
     /// When to look.
     pub(super) fn due(&self) -> Instant {
         self.next

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use execgate_core::outcome::LaunchFailureKind;
+use execgate_core::outcome::{LaunchFailureKind, Usage};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
@@ -27,8 +27,9 @@ use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
 use super::{
-    EndedProcess, Inspection, Leftovers, NamedInput, Process, ProcessControl, ProcessEnd, Program,
-    ProgramStdin, ProgramStreams, SignalScope, Transport, TransportError, WindowSize, Writer,
+    EndedProcess, InputSource, InputWait, Inspection, Leftovers, NamedInput, Process,
+    ProcessControl, ProcessEnd, Program, ProgramStdin, ProgramStreams, SignalScope, Transport,
+    TransportError, WindowSize, Writer,
 };
 use crate::launcher::{
     Identity, ProbeResult, Request, STEP_DIRECTORY, STEP_EXECUTE, Setup, SpawnRequest,
@@ -301,7 +302,7 @@ fn output_pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
 struct LocalControl {
     link: Arc<Link>,
     id: u64,
-    end: watch::Receiver<Option<ProcessEnd>>,
+    end: watch::Receiver<Option<link::End>>,
     terminal: Option<Arc<OwnedFd>>,
     /// Our end of its stdin, to ask how much is unread; valid while the process is held.
     stdin: i32,
@@ -311,7 +312,10 @@ impl LocalControl {
     async fn ended(&self) -> ProcessEnd {
         let mut end = self.end.clone();
         let known = end.wait_for(Option::is_some).await.map(|end| *end);
-        known.ok().flatten().unwrap_or(ProcessEnd::Unknown)
+        known
+            .ok()
+            .flatten()
+            .map_or(ProcessEnd::Unknown, |(end, _)| end)
     }
 
     async fn send_signal(&self, scope: SignalScope, signal: i32) -> Result<usize, TransportError> {
@@ -336,6 +340,22 @@ impl LocalControl {
             .await?
         {
             Answer::Signalled(processes) => Ok(processes),
+            other => Err(other.unexpected()),
+        }
+    }
+
+    async fn input_wait(&self, source: &InputSource) -> Result<Option<InputWait>, TransportError> {
+        let (id, source) = (self.id, source.clone());
+        let answer = self
+            .link
+            .ask(|call| Request::Waits { call, id, source })
+            .await?;
+        let hidden = self
+            .terminal
+            .as_ref()
+            .is_some_and(|terminal| terminal::hides_typing(terminal.as_fd()));
+        match answer {
+            Answer::Waits(wait) => Ok(wait.map(|wait| InputWait { hidden, ..wait })),
             other => Err(other.unexpected()),
         }
     }
@@ -367,6 +387,17 @@ impl ProcessControl for LocalControl {
 
     fn inspect(&self) -> BoxFuture<'_, Result<Inspection, TransportError>> {
         self.look().boxed()
+    }
+
+    fn waits_for_input<'a>(
+        &'a self,
+        source: &'a InputSource,
+    ) -> BoxFuture<'a, Result<Option<InputWait>, TransportError>> {
+        self.input_wait(source).boxed()
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.end.borrow().map(|(_, usage)| usage)
     }
 
     fn keyboard(&self) -> Option<Writer> {

@@ -10,6 +10,7 @@
 
 mod argv;
 mod gate;
+mod interactive;
 mod lifecycle;
 mod record;
 mod retained;

@@ -106,6 +106,7 @@ pub(crate) fn channel(channel: Channel) -> v1::Channel {
 }
 
 /// A notice.
+#[expect(clippy::too_many_lines, reason = "one table, a row for each notice")]
 pub(crate) fn notice(notice: &Notice, number: u64, edge: &Edge) -> v1::Notice {
     let (message, kind) = match notice {
         Notice::TimeoutFired { limit } => (
@@ -124,6 +125,20 @@ pub(crate) fn notice(notice: &Notice, number: u64, edge: &Edge) -> v1::Notice {
             (
                 format!("{signal} was sent to {processes} processes or groups"),
                 Some(NoticeKind::SignalSent(v1::SignalSent { signal, reason })),
+            )
+        }
+        Notice::InputWanted { observed, hidden } => {
+            let (input, what) = match hidden {
+                true => (v1::InputKind::Password, "a password, it seems"),
+                false => (v1::InputKind::Text, "input"),
+            };
+            let wanted = v1::InputWanted {
+                input: input.into(),
+                inferred: !observed,
+            };
+            (
+                format!("the command waits for {what}"),
+                Some(NoticeKind::InputWanted(wanted)),
             )
         }
         Notice::Stopped { signal } => {

@@ -26,6 +26,7 @@ pub(crate) fn execution(view: &ExecutionView) -> v1::Execution {
         retained: execution.retained().iter().map(retained).collect(),
         stdin_offset: execution.stdin_offset(),
         stdin_open: execution.stdin_open(),
+        input_wanted: execution.wants_input(),
         ..v1::Execution::default()
     }
 }

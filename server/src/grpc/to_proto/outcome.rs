@@ -27,7 +27,11 @@ pub(super) fn finished(
         start_time: started.map(timestamp),
         end_time: started.map(|started| timestamp(started + ending.wall_time)),
         wall_time: Some(duration(ending.wall_time)),
-        usage: None,
+        usage: ending.usage.map(|usage| v1::Usage {
+            user_cpu: Some(duration(usage.user)),
+            system_cpu: Some(duration(usage.system)),
+            max_resident_bytes: Some(usage.max_resident_bytes),
+        }),
         cwd: ending
             .cwd
             .as_deref()

@@ -130,6 +130,10 @@ impl Actor {
             running.watchdog = Watchdog::new(now);
             return self.take_output(events).await;
         }
+        if let Some(source) = &running.input {
+            let wait = shell.pump.control().waits_for_input(source).await;
+            running.course.execution.note_input(wait.unwrap_or(None));
+        }
         match running.watchdog.judge(now, &seen) {
             Verdict::Busy => {}
             Verdict::Probe => {

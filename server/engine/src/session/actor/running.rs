@@ -14,7 +14,7 @@ use crate::session::Shell;
 use crate::session::course::Course;
 use crate::session::feed::{Feed, Last};
 use crate::session::watchdog::Watchdog;
-use crate::transport::{NamedInput, ProcessEnd};
+use crate::transport::{InputSource, NamedInput, ProcessEnd};
 
 /// A command on its way.
 pub(super) struct Running {
@@ -22,6 +22,8 @@ pub(super) struct Running {
     pub(super) watchdog: Watchdog,
     /// Its standard input, where it has one.
     pub(super) feed: Option<Feed>,
+    /// Where its input comes from, if it has any.
+    pub(super) input: Option<InputSource>,
     /// The watchdog gave up on the shell.
     pub(super) broken: bool,
     token: Token,
@@ -67,9 +69,18 @@ impl Running {
         };
         shell.pump.pipeline.begin(&token, events);
         shell.pump.write(&shell.framing.command(&framed, &token));
-        let (writer, last, kept) = match input {
-            Some(input) => (Some(input.writer), Last::Close, Some(input.keep)),
-            None => (shell.pump.control().keyboard(), Last::Type, None),
+        let keyboard = shell.pump.control().keyboard();
+        let (source, writer, last, kept) = match input {
+            Some(input) => (
+                Some(InputSource::Named(input.path)),
+                Some(input.writer),
+                Last::Close,
+                Some(input.keep),
+            ),
+            None => {
+                let terminal = keyboard.is_some().then_some(InputSource::Terminal);
+                (terminal, keyboard, Last::Type, None)
+            }
         };
         let feed = Feed::new(&course.execution, &command.stdin, writer, last);
         course.execution.mark_started();
@@ -77,6 +88,7 @@ impl Running {
             course,
             watchdog: Watchdog::new(Instant::now()),
             feed,
+            input: source,
             broken: false,
             token,
             cwd_before,

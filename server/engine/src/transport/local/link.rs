@@ -8,13 +8,16 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use execgate_core::outcome::Usage;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 use tokio::sync::{oneshot, watch};
 
 use crate::launcher::{ARGUMENT, Event, MAX_MESSAGE_BYTES, ProbeResult, Request, receive, send};
-use crate::transport::{EndedProcess, Inspection, ProcessEnd, SignalScope, TransportError};
+use crate::transport::{
+    EndedProcess, InputWait, Inspection, ProcessEnd, SignalScope, TransportError,
+};
 
 /// Signal number of SIGKILL.
 const SIGKILL: i32 = 9;
@@ -24,6 +27,7 @@ const SIGKILL: i32 = 9;
 pub(super) enum Answer {
     Signalled(usize),
     Inspected(Inspection),
+    Waits(Option<InputWait>),
     Probed(ProbeResult),
     Closed(Vec<EndedProcess>),
     Refused(i32),
@@ -40,6 +44,9 @@ impl Answer {
     }
 }
 
+/// How a program ended, and what it used.
+pub(super) type End = (ProcessEnd, Usage);
+
 type Started = Result<(), (String, i32)>;
 
 /// Who waits for what.
@@ -47,7 +54,7 @@ type Started = Result<(), (String, i32)>;
 struct Waiting {
     calls: HashMap<u64, oneshot::Sender<Answer>>,
     starts: HashMap<u64, oneshot::Sender<Started>>,
-    ends: HashMap<u64, watch::Sender<Option<ProcessEnd>>>,
+    ends: HashMap<u64, watch::Sender<Option<End>>>,
     /// The launcher is gone: nobody will be answered.
     closed: bool,
 }
@@ -140,7 +147,7 @@ impl Link {
     }
 
     /// A place where the end of a program will be told.
-    pub(super) fn expect_end(&self, id: u64) -> watch::Receiver<Option<ProcessEnd>> {
+    pub(super) fn expect_end(&self, id: u64) -> watch::Receiver<Option<End>> {
         let (sender, receiver) = watch::channel(None);
         self.register(|waiting| waiting.ends.insert(id, sender).map(drop));
         receiver
@@ -226,12 +233,14 @@ fn deliver(waiting: &mut Waiting, event: Event) {
                 .map(|started| started.send(Err((step, errno))));
             return;
         }
-        Event::Ended { id, end } => {
-            let _ = waiting.ends.remove(&id).map(|ended| ended.send(Some(end)));
+        Event::Ended { id, end, usage } => {
+            let ended = waiting.ends.remove(&id);
+            let _ = ended.map(|ended| ended.send(Some((end, usage))));
             return;
         }
         Event::Signalled { call, processes } => (call, Answer::Signalled(processes)),
         Event::Inspected { call, inspection } => (call, Answer::Inspected(inspection)),
+        Event::Waits { call, wait } => (call, Answer::Waits(wait)),
         Event::Probed { call, reachable } => (call, Answer::Probed(reachable)),
         Event::Closed { call, ended } => (call, Answer::Closed(ended)),
         Event::Refused { call, errno } => (call, Answer::Refused(errno)),

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use rustix::fs::{Mode, OFlags, open as open_file};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{QueueSelector, Winsize, tcflush, tcsetwinsize};
+use rustix::termios::{LocalModes, QueueSelector, Winsize, tcflush, tcgetattr, tcsetwinsize};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -63,6 +63,14 @@ pub(super) fn unread(socket: i32) -> Option<usize> {
     } else {
         None
     }
+}
+
+/// Whether a line is read and not shown while it is typed, as for a password.
+pub(super) fn hides_typing(master: BorrowedFd<'_>) -> bool {
+    tcgetattr(master).is_ok_and(|state| {
+        state.local_modes.contains(LocalModes::ICANON)
+            && !state.local_modes.contains(LocalModes::ECHO)
+    })
 }
 
 /// Throws away what was typed into a terminal and nobody has read.
