@@ -71,6 +71,10 @@ pub enum ObservedBy {
     Kernel,
     /// The session's shell reported it.
     Shell,
+    /// The SSH server reported it.
+    Sshd,
+    /// The Docker daemon reported it.
+    Dockerd,
     /// Nobody: the outcome is lost.
     Nobody,
 }
@@ -93,6 +97,12 @@ pub enum Cause {
     SessionClosed,
     /// The shell stopped answering and was replaced or given up.
     ShellBroken,
+    /// The connection to its target broke.
+    TransportLost,
+    /// Its host or container stopped.
+    TargetStopped,
+    /// The kernel ran out of memory for it.
+    Oom,
     /// It never ran: its program or its directory could not be had.
     LaunchFailed,
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use execgate_core::audit::{AuditBody, Digest, HashKey, SessionCreated};
+use execgate_core::audit::{AuditBody, Digest, HashKey, HostKeyMismatch, SessionCreated};
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
-use execgate_core::outcome::LaunchFailureKind;
+use execgate_core::outcome::{LaunchFailureKind, ObservedBy};
 use execgate_core::policy::{Policy, PolicyStack};
 use execgate_core::redact::{RedactionRules, redact_text};
 use execgate_core::shell::ShellKind;
@@ -21,8 +21,10 @@ use crate::random;
 use crate::session::{
     Actor, Context, Recorder, Session, SessionParts, SessionSettings, Shell, ShellSpec,
 };
+use crate::target::{Place, SshTarget, Target};
 use crate::transport::local::{Inputs, LocalTransport};
-use crate::transport::{EndedProcess, Transport, TransportError};
+use crate::transport::ssh::{Ssh, SshSettings};
+use crate::transport::{EndedProcess, TransportError};
 
 /// How long a shutdown waits for sessions to close.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(15);
@@ -32,6 +34,8 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(15);
 pub struct EngineSettings {
     /// How local sessions are run.
     pub local: LocalSettings,
+    /// Which machines are reached through SSH, and how.
+    pub ssh: SshSettings,
     /// The operator's policy.
     pub policy: Policy,
     /// What is redacted in every session.
@@ -55,6 +59,8 @@ pub struct Engine {
     isolation: Isolation,
     /// Where local sessions find the input of their commands.
     inputs: Arc<Inputs>,
+    /// The connections to machines reached through SSH.
+    ssh: Ssh,
     draining: AtomicBool,
 }
 
@@ -74,6 +80,7 @@ impl Engine {
             source,
         })?;
         let inputs = Arc::new(inputs);
+        let ssh = Ssh::new(settings.ssh.clone());
         let transport = LocalTransport::start(
             &settings.local.launcher,
             settings.local.setup(),
@@ -91,15 +98,16 @@ impl Engine {
             directory,
             isolation,
             inputs,
+            ssh,
             draining: AtomicBool::new(false),
         })
     }
 
-    /// Opens a session on this machine.
+    /// Opens a session on the target that its settings name.
     ///
     /// # Errors
-    /// Where the id is taken, there are too many sessions, there is no such shell, it
-    /// cannot start, or the audit log takes no record.
+    /// Where the id is taken, there are too many sessions, the target cannot be reached,
+    /// there is no such shell, it cannot start, or the audit log takes no record.
     pub async fn create_session(
         &self,
         principal: &Principal,
@@ -122,19 +130,15 @@ impl Engine {
         }
         let place = self.directory.reserve(principal, &id)?;
         let recorder = Recorder::new(Arc::clone(&self.audit), principal.clone(), id.clone());
-        let local = &self.settings.local;
-        let transport: Arc<dyn Transport> = Arc::new(LocalTransport::start(
-            &local.launcher,
-            local.setup(),
-            Arc::clone(&self.inputs),
-        )?);
-        let (shell, spec, cwd) = self.start_shell(transport.as_ref(), &settings).await?;
+        let target = self.reach(principal, &recorder, &settings.target).await?;
+        let (shell, spec, cwd) = self.start_shell(&target, &settings).await?;
         let operator = PolicyStack::new(self.settings.policy.clone());
         let policy = match settings.policy.clone() {
             Some(own) => operator.narrowed_by(own),
             None => operator,
         };
-        self.record_creation(&recorder, &spec, &policy).await?;
+        self.record_creation(&recorder, &target, &spec, &policy)
+            .await?;
         let (session, mailbox) = Session::new(SessionParts {
             id,
             principal: principal.clone(),
@@ -142,6 +146,9 @@ impl Engine {
             shell: spec.kind,
             shell_program: spec.program.clone(),
             cwd,
+            target: target.name,
+            isolation: target.isolation,
+            observer: target.observer,
             policy,
             retention: *self.settings.retention.limits(),
         });
@@ -149,7 +156,7 @@ impl Engine {
         let directory = Arc::clone(&self.directory);
         let context = Context {
             session: Arc::clone(&session),
-            transport,
+            transport: target.transport,
             spec,
             recorder,
             hash_key: self.settings.hash_key.clone(),
@@ -160,15 +167,71 @@ impl Engine {
         Ok(session)
     }
 
+    /// Reaches the target of a session.
+    async fn reach(
+        &self,
+        principal: &Principal,
+        recorder: &Recorder,
+        target: &Target,
+    ) -> Result<Place, Error> {
+        match target {
+            Target::Local => self.reach_local(),
+            Target::Ssh(target) => self.reach_ssh(principal, recorder, target).await,
+            Target::Docker(_) => Err(Error::Transport(TransportError::Unreachable {
+                target: "docker".to_owned(),
+                reason: "this server has no Docker transport".to_owned(),
+            })),
+        }
+    }
+
+    fn reach_local(&self) -> Result<Place, Error> {
+        let local = &self.settings.local;
+        let inputs = Arc::clone(&self.inputs);
+        let transport = LocalTransport::start(&local.launcher, local.setup(), inputs)?;
+        Ok(Place {
+            transport: Arc::new(transport),
+            name: "local".to_owned(),
+            home: local.home.clone(),
+            env: local.environment(),
+            isolation: self.isolation.clone(),
+            observer: ObservedBy::Kernel,
+        })
+    }
+
+    async fn reach_ssh(
+        &self,
+        principal: &Principal,
+        recorder: &Recorder,
+        target: &SshTarget,
+    ) -> Result<Place, Error> {
+        let reached = self.ssh.reach(principal, target).await;
+        if let Err(TransportError::HostKeyMismatch {
+            target,
+            expected,
+            got,
+        }) = &reached
+        {
+            let record = HostKeyMismatch {
+                target: target.clone(),
+                expected: expected.clone(),
+                got: got.clone(),
+            };
+            let record = AuditBody::HostKeyMismatch(record);
+            recorder.record(None, record, Durability::Synced).await?;
+        }
+        Ok(reached?)
+    }
+
     async fn record_creation(
         &self,
         recorder: &Recorder,
+        target: &Place,
         spec: &ShellSpec,
         policy: &PolicyStack,
     ) -> Result<(), Error> {
-        let isolation = &self.isolation.controls;
+        let isolation = &target.isolation.controls;
         let created = SessionCreated {
-            target: "local".to_owned(),
+            target: target.name.clone(),
             shell: spec.program.clone(),
             policy_hash: Digest(policy.content_hash()),
             isolation: isolation
@@ -185,11 +248,10 @@ impl Engine {
     /// Starts the shell asked for, or the first that is there.
     async fn start_shell(
         &self,
-        transport: &dyn Transport,
+        target: &Place,
         settings: &SessionSettings,
     ) -> Result<(Shell, ShellSpec, String), Error> {
-        let local = &self.settings.local;
-        let cwd = settings.cwd.as_deref().unwrap_or(&local.home);
+        let cwd = settings.cwd.as_deref().unwrap_or(&target.home);
         let wanted = match &settings.shell {
             // Where busybox has no name of its own for its shell, it still has the shell.
             Some(program) if program == "ash" => ["ash", ShellKind::Ash.program()]
@@ -203,12 +265,12 @@ impl Engine {
         for (kind, program) in wanted {
             let spec = ShellSpec {
                 kind,
-                env: local.environment(&settings.env, settings.terminal.is_some(), &program),
+                env: target.environment(&settings.env, settings.terminal.is_some(), &program),
                 program,
                 terminal: settings.terminal,
                 redaction: self.settings.redaction.clone(),
             };
-            match Shell::start(transport, &spec, cwd).await {
+            match Shell::start(target.transport.as_ref(), &spec, cwd).await {
                 Err(Error::Transport(TransportError::Launch {
                     kind: LaunchFailureKind::NotFound,
                     ..

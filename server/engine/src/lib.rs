@@ -15,6 +15,7 @@ pub mod local;
 mod random;
 pub mod session;
 mod talk;
+pub mod target;
 pub mod transport;
 
 pub use engine::{Engine, EngineSettings};

@@ -44,41 +44,15 @@ impl LocalSettings {
         }
     }
 
-    /// The environment of a session: a fixed base, the allowed part of the server's, the
-    /// session's own.
-    pub(crate) fn environment(
-        &self,
-        own: &BTreeMap<String, String>,
-        terminal: bool,
-        shell: &str,
-    ) -> Vec<(String, String)> {
-        let mut env = BTreeMap::from(
-            [
-                (
-                    "PATH",
-                    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                ),
-                ("HOME", self.home.as_str()),
-                ("SHELL", shell),
-                ("TERM", if terminal { "xterm-256color" } else { "dumb" }),
-                // A pager would wait for keys that nobody presses.
-                ("PAGER", "cat"),
-                ("GIT_PAGER", "cat"),
-                ("GIT_TERMINAL_PROMPT", "0"),
-                // Pipes make programs hold their output back; python can be told not to.
-                ("PYTHONUNBUFFERED", "1"),
-            ]
-            .map(|(name, value)| (name.to_owned(), value.to_owned())),
-        );
-        env.extend(self.env.clone());
-        // The server's home is not the session's.
-        env.insert("HOME".to_owned(), self.home.clone());
+    /// What every session finds in its environment: the allowed part of the server's, and
+    /// who its user is.
+    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
+        let mut env = self.env.clone();
         if let Some(user) = &self.user {
             env.insert("USER".to_owned(), user.name.clone());
             env.insert("LOGNAME".to_owned(), user.name.clone());
         }
-        env.extend(own.clone());
-        env.into_iter().collect()
+        env
     }
 }
 

@@ -28,12 +28,15 @@ use std::time::{Duration, SystemTime};
 
 use execgate_core::budget::OutputBudget;
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
+use execgate_core::outcome::ObservedBy;
 use execgate_core::policy::{Dialect, Policy, PolicyStack, Verdict};
 use execgate_core::shell::ShellKind;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
 use crate::execution::{CommandLine, RetentionLimits};
+use crate::local::Isolation;
+use crate::target::Target;
 use crate::transport::{EndedProcess, Leftovers, WindowSize};
 pub(crate) use actor::{Actor, Context, StartRequest};
 pub(crate) use executions::{Executions, Place, QUEUE_LIMIT, Reserved};
@@ -47,6 +50,8 @@ pub(crate) const MAILBOX_MESSAGES: usize = 64;
 /// What a session was created with.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
+    /// Where it runs.
+    pub target: Target,
     /// The shell asked for; the first that is found where there is none.
     pub shell: Option<String>,
     /// Where the shell starts; the user's home where there is none.
@@ -67,6 +72,8 @@ pub struct SessionSettings {
     pub max_lifetime: Option<Duration>,
     /// What to do when the shell ends by itself.
     pub on_shell_exit: OnShellExit,
+    /// What to do when the connection to the target breaks.
+    pub on_transport_loss: OnTransportLoss,
     /// What to do with background processes at close.
     pub leftovers: Leftovers,
     /// The client's own notes.
@@ -87,7 +94,7 @@ impl SessionSettings {
                 }
             )
         };
-        policy(self) == policy(other) && text(self) == text(other)
+        self.target == other.target && policy(self) == policy(other) && text(self) == text(other)
     }
 }
 
@@ -98,6 +105,16 @@ pub enum OnShellExit {
     Restart,
     /// The session is lost.
     Lose,
+}
+
+/// What to do when the connection to a session's target breaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnTransportLoss {
+    /// The session is lost.
+    #[default]
+    Lose,
+    /// Connect again and start another shell.
+    Reconnect,
 }
 
 /// Where a session is in its life.
@@ -148,6 +165,12 @@ pub struct Session {
     pub shell: ShellKind,
     /// The shell's program.
     pub shell_program: String,
+    /// What records call its target: `local`, `ssh:HOST`, `docker:CONTAINER`.
+    pub target: String,
+    /// How it is kept from the gate.
+    pub isolation: Isolation,
+    /// Who sees how its processes end.
+    pub(crate) observer: ObservedBy,
     /// Operator's policy, then the session's.
     pub(crate) policy: PolicyStack,
     pub(crate) executions: Mutex<Executions>,
@@ -202,6 +225,9 @@ pub(crate) struct SessionParts {
     pub(crate) shell: ShellKind,
     pub(crate) shell_program: String,
     pub(crate) cwd: String,
+    pub(crate) target: String,
+    pub(crate) isolation: Isolation,
+    pub(crate) observer: ObservedBy,
     pub(crate) policy: PolicyStack,
     pub(crate) retention: RetentionLimits,
 }
@@ -219,6 +245,9 @@ impl Session {
             created: now,
             shell: parts.shell,
             shell_program: parts.shell_program,
+            target: parts.target,
+            isolation: parts.isolation,
+            observer: parts.observer,
             policy: parts.policy,
             executions: Mutex::new(Executions::new(parts.retention)),
             snapshot: Mutex::new(SessionSnapshot {

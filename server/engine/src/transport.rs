@@ -5,6 +5,8 @@
 //! agent's own shell, which may have redefined `kill`.
 
 pub mod local;
+mod remote;
+pub mod ssh;
 
 use std::fmt;
 use std::io;
@@ -257,9 +259,61 @@ pub enum TransportError {
         message: String,
     },
     /// The launcher or the connection is gone.
-    #[error("reach the target: {reason}")]
+    #[error("reach {target}: {reason}")]
     Unreachable {
+        /// What records call the target.
+        target: String,
         /// What is known.
+        reason: String,
+    },
+    /// The operator's configuration has no such target.
+    #[error("find {target}: {reason}")]
+    NoSuchTarget {
+        /// What was asked for.
+        target: String,
+        /// Why there is none.
+        reason: String,
+    },
+    /// The caller may not use this target, or not in this way.
+    #[error("use {target}: {reason}")]
+    NotAllowed {
+        /// What was asked for.
+        target: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The target refused all credentials.
+    #[error("log in to {target}: it refused {methods}")]
+    LoginRefused {
+        /// What records call the target.
+        target: String,
+        /// What was tried, and what the target would take.
+        methods: String,
+    },
+    /// The target shows another key than the known one.
+    #[error("trust {target}: its host key is {got}, not {expected}")]
+    HostKeyMismatch {
+        /// What records call the target.
+        target: String,
+        /// Fingerprints that it should have.
+        expected: String,
+        /// The fingerprint it has.
+        got: String,
+    },
+    /// The target's key is not known, and may not be learned.
+    #[error("trust {target}: its host key {got} is not known")]
+    HostKeyUnknown {
+        /// What records call the target.
+        target: String,
+        /// The fingerprint it has.
+        got: String,
+    },
+    /// The target lacks something that sessions need.
+    #[error("use {target}: {reason}")]
+    Unusable {
+        /// What records call the target.
+        target: String,
+        /// What is missing.
         reason: String,
     },
     /// The program has no terminal.

@@ -11,6 +11,7 @@ mod page;
 mod policy;
 mod read;
 mod session;
+mod ssh;
 
 pub(crate) use audit::audit_query;
 pub(crate) use execution::{

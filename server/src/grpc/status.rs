@@ -373,6 +373,12 @@ impl Answer {
         }
     }
 
+    fn unavailable(target: &str, message: &str) -> Self {
+        Self::new(Code::Unavailable, ErrorReason::TargetUnavailable, message)
+            .with("target", target)
+            .with("detail", message)
+    }
+
     fn of_transport(error: &TransportError) -> Self {
         use ErrorReason as Reason;
         let message = format!("failed to {error}");
@@ -398,14 +404,40 @@ impl Answer {
                     .precondition("TERMINAL", "session")
                     .suggest("create a session with `terminal` set")
             }
-            TransportError::Unreachable { .. } | TransportError::Io { .. } => Self::new(
-                Code::Unavailable,
-                Reason::TargetUnavailable,
-                message.as_str(),
-            )
-            .with("target", "local")
-            .with("detail", message)
-            .retry(UNAVAILABLE_RETRY),
+            TransportError::Unreachable { target, .. } => {
+                Self::unavailable(target, &message).retry(UNAVAILABLE_RETRY)
+            }
+            TransportError::Io { .. } => {
+                Self::unavailable("local", &message).retry(UNAVAILABLE_RETRY)
+            }
+            TransportError::Unusable { target, .. } => Self::unavailable(target, &message),
+            TransportError::NoSuchTarget { target, .. } => {
+                Self::new(Code::NotFound, Reason::TargetNotFound, message)
+                    .with("target", target.as_str())
+            }
+            TransportError::NotAllowed { target, .. } => {
+                Self::new(Code::PermissionDenied, Reason::TargetNotAllowed, message)
+                    .with("target", target.as_str())
+            }
+            TransportError::LoginRefused { target, methods } => {
+                Self::new(Code::FailedPrecondition, Reason::TargetAuthFailed, message)
+                    .precondition("LOGIN", target)
+                    .with("target", target.as_str())
+                    .with("methods", methods.as_str())
+            }
+            TransportError::HostKeyMismatch {
+                target,
+                expected,
+                got,
+            } => Self::new(Code::FailedPrecondition, Reason::HostKeyMismatch, message)
+                .precondition("HOST_KEY", target)
+                .with("expected", expected.as_str())
+                .with("got", got.as_str()),
+            TransportError::HostKeyUnknown { target, got } => {
+                Self::new(Code::FailedPrecondition, Reason::HostKeyUnknown, message)
+                    .precondition("HOST_KEY", target)
+                    .with("got", got.as_str())
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use execgate_core::shell::ShellKind;
 use execgate_engine::EngineSettings;
 use execgate_engine::execution::{Retention, RetentionLimits};
 use execgate_engine::local::LocalSettings;
+use execgate_engine::transport::ssh::SshSettings;
 use rustix::fs::{Access, access};
 
 use super::local_user::SessionUser;
@@ -48,6 +49,7 @@ impl Settings {
                 hidden: vec![dir.path().to_owned()],
                 env,
             },
+            ssh: SshSettings::default(),
             policy: policy(config)?,
             redaction: redaction(config),
             hash_key: dir.hash_key()?,

@@ -149,6 +149,8 @@ pub enum AuditBody {
     ServerStopped(ServerStopped),
     /// The log was opened after an end that was not in good order.
     Recovered(Recovered),
+    /// A host showed another key than the known one.
+    HostKeyMismatch(HostKeyMismatch),
     /// A kind that a newer version wrote; its payload still tells.
     #[serde(other)]
     Unknown,
@@ -173,6 +175,7 @@ impl AuditBody {
             Self::ServerStarted(_) => AuditKind::ServerStarted,
             Self::ServerStopped(_) => AuditKind::ServerStopped,
             Self::Recovered(_) => AuditKind::Recovered,
+            Self::HostKeyMismatch(_) => AuditKind::HostKeyMismatch,
             Self::Unknown => AuditKind::Unknown,
         }
     }
@@ -199,6 +202,7 @@ pub enum AuditKind {
     ServerStarted,
     ServerStopped,
     Recovered,
+    HostKeyMismatch,
     Unknown,
 }
 
@@ -474,4 +478,15 @@ pub struct Recovered {
     pub abandoned_executions: u64,
     /// Sessions closed as lost just before this record.
     pub lost_sessions: u64,
+}
+
+/// A host showed another key than the known one; nothing was sent to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostKeyMismatch {
+    /// The target, e.g. `ssh:build`.
+    pub target: String,
+    /// Fingerprints that were expected.
+    pub expected: String,
+    /// The fingerprint that was shown.
+    pub got: String,
 }

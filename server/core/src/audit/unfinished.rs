@@ -75,6 +75,7 @@ impl Unfinished {
             | AuditBody::ServerStarted(_)
             | AuditBody::ServerStopped(_)
             | AuditBody::Recovered(_)
+            | AuditBody::HostKeyMismatch(_)
             | AuditBody::Unknown => {}
         }
     }

@@ -267,14 +267,17 @@ impl Beside {
         life.pump.pipeline.abandon(&mut events);
         life.absorb(&mut events);
         let (outcome, observed_by) = match end {
-            ProcessEnd::Code(code) => (Outcome::ExitCode(code), ObservedBy::Kernel),
-            ProcessEnd::Signal(signal) => (Outcome::Signal(signal), ObservedBy::Kernel),
+            ProcessEnd::Code(code) => (Outcome::ExitCode(code), self.session.observer),
+            ProcessEnd::Signal(signal) => (Outcome::Signal(signal), self.session.observer),
             ProcessEnd::Unknown => {
                 let reason = "the program went out of sight".to_owned();
                 (Outcome::Lost { reason }, ObservedBy::Nobody)
             }
         };
-        let cause = life.course.cause(&outcome);
+        let cause = match (life.course.stopping(), end) {
+            (None, ProcessEnd::Unknown) => Cause::TransportLost,
+            _ => life.course.cause(&outcome),
+        };
         let totals = life.pump.pipeline.totals();
         let ending = Ending {
             usage: life.pump.control().usage(),

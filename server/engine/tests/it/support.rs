@@ -18,8 +18,10 @@ use execgate_engine::execution::{
     RetentionLimits, Stdin, TimeoutAction,
 };
 use execgate_engine::local::{LocalSettings, LocalUser};
-use execgate_engine::session::{OnShellExit, Session, SessionSettings};
+use execgate_engine::session::{OnShellExit, OnTransportLoss, Session, SessionSettings};
+use execgate_engine::target::Target;
 use execgate_engine::transport::Leftovers;
+use execgate_engine::transport::ssh::SshSettings;
 use execgate_engine::{Engine, EngineSettings, Error};
 
 /// Shells that every machine with the test packages has.
@@ -64,6 +66,7 @@ impl Gate {
                 hidden: vec![data.path().to_owned()],
                 env: BTreeMap::new(),
             },
+            ssh: SshSettings::default(),
             policy,
             redaction: RedactionRules::builtin(),
             hash_key: HashKey::new([7; 32]),
@@ -158,6 +161,7 @@ pub(crate) async fn finish(follower: Follower) -> ExecResult {
 
 pub(crate) fn defaults() -> SessionSettings {
     SessionSettings {
+        target: Target::Local,
         shell: None,
         cwd: None,
         env: BTreeMap::new(),
@@ -168,6 +172,7 @@ pub(crate) fn defaults() -> SessionSettings {
         idle_ttl: Duration::from_secs(600),
         max_lifetime: None,
         on_shell_exit: OnShellExit::Restart,
+        on_transport_loss: OnTransportLoss::Lose,
         leftovers: Leftovers::Kill,
         labels: BTreeMap::new(),
     }

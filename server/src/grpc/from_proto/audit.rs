@@ -105,12 +105,12 @@ fn kind(field: &str, number: i32) -> Result<AuditKind, Refusal> {
         Kind::ServerStarted => AuditKind::ServerStarted,
         Kind::ServerStopped => AuditKind::ServerStopped,
         Kind::Recovered => AuditKind::Recovered,
+        Kind::HostKeyMismatch => AuditKind::HostKeyMismatch,
         Kind::CheckpointCreated
         | Kind::CheckpointRestored
         | Kind::CheckpointDeleted
         | Kind::PolicyReloaded
         | Kind::AuditRead
-        | Kind::HostKeyMismatch
         | Kind::RetentionApplied => {
             return Err(Refusal::not_implemented(format!(
                 "{field}: records of that kind"

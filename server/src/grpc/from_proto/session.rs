@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use execgate_core::ids::SessionId;
-use execgate_engine::session::{OnShellExit, SessionSettings};
+use execgate_engine::session::{OnShellExit, OnTransportLoss, SessionSettings};
+use execgate_engine::target::Target;
 use execgate_engine::transport::{Leftovers, WindowSize};
 use execgate_proto::v1;
-use v1::create_session_request::Target;
+use v1::create_session_request::Target as ProtoTarget;
 
 use super::budget::budget;
 use super::fields::{self, duration, enumeration};
@@ -53,16 +54,14 @@ pub(crate) fn new_session(
     request: v1::CreateSessionRequest,
     edge: &Edge,
 ) -> Result<NewSession, Refusal> {
-    local_target(request.target)?;
+    let target = target(request.target, edge)?;
     refuse_missing(&request.workspace, "field workspace")?;
     refuse_missing(&request.from_checkpoint, "field from_checkpoint")?;
     no_checkpoints("checkpoints", request.checkpoints)?;
     no_secrets("secrets", &request.secrets)?;
-    let _lost_or_reconnect: v1::OnTransportLoss =
-        enumeration("on_transport_loss", request.on_transport_loss)?;
     fence::check(
         request.fence.unwrap_or_default(),
-        &to_proto::fence(edge.engine.isolation()),
+        &to_proto::fence(&edge.isolation_of(&target)),
     )?;
     let id = fields::given(request.session_id)
         .map(|id| fields::session_id(&id))
@@ -74,6 +73,7 @@ pub(crate) fn new_session(
         .output_budget
         .map(|b| budget("output_budget", b, &defaults.budget));
     let settings = SessionSettings {
+        target,
         shell: fields::path("shell", request.shell)?,
         cwd: fields::path("cwd", request.cwd)?
             .map(absolute)
@@ -95,6 +95,10 @@ pub(crate) fn new_session(
         on_shell_exit: match enumeration("on_shell_exit", request.on_shell_exit)? {
             v1::OnShellExit::Unspecified | v1::OnShellExit::Restart => OnShellExit::Restart,
             v1::OnShellExit::Lost => OnShellExit::Lose,
+        },
+        on_transport_loss: match enumeration("on_transport_loss", request.on_transport_loss)? {
+            v1::OnTransportLoss::Unspecified | v1::OnTransportLoss::Lost => OnTransportLoss::Lose,
+            v1::OnTransportLoss::Reconnect => OnTransportLoss::Reconnect,
         },
         leftovers: match request.keep_background {
             true => Leftovers::Keep,
@@ -126,12 +130,15 @@ pub(crate) fn sessions_page(request: v1::ListSessionsRequest) -> Result<Sessions
     })
 }
 
-fn local_target(target: Option<Target>) -> Result<(), Refusal> {
+fn target(target: Option<ProtoTarget>, edge: &Edge) -> Result<Target, Refusal> {
     match target {
-        None => Ok(()),
-        Some(Target::Local(local)) => refuse_missing(&local.profile, "field local.profile"),
-        Some(Target::Ssh(_)) => Err(Refusal::not_implemented("target ssh")),
-        Some(Target::Docker(_)) => Err(Refusal::not_implemented("target docker")),
+        None => Ok(Target::Local),
+        Some(ProtoTarget::Local(local)) => {
+            refuse_missing(&local.profile, "field local.profile")?;
+            Ok(Target::Local)
+        }
+        Some(ProtoTarget::Ssh(ssh)) => super::ssh::target(ssh, edge).map(Target::Ssh),
+        Some(ProtoTarget::Docker(_)) => Err(Refusal::not_implemented("target docker")),
     }
 }
 

@@ -145,6 +145,11 @@ fn server_body(body: AuditBody) -> Option<Body> {
             abandoned_executions: recovered.abandoned_executions,
             lost_sessions: recovered.lost_sessions,
         }),
+        AuditBody::HostKeyMismatch(shown) => Body::HostKeyMismatch(v1::HostKeyMismatchRecord {
+            target: shown.target,
+            expected: shown.expected,
+            got: shown.got,
+        }),
         // A reader that does not know the kind still has the payload.
         _ => return None,
     })

@@ -97,6 +97,8 @@ fn observed_by(observer: ObservedBy) -> v1::ObservedBy {
     match observer {
         ObservedBy::Kernel => v1::ObservedBy::Kernel,
         ObservedBy::Shell => v1::ObservedBy::Shell,
+        ObservedBy::Sshd => v1::ObservedBy::Sshd,
+        ObservedBy::Dockerd => v1::ObservedBy::Dockerd,
         ObservedBy::Nobody => v1::ObservedBy::Nobody,
     }
 }
@@ -109,6 +111,9 @@ fn cause(cause: Cause) -> v1::Cause {
         Cause::Timeout => v1::Cause::Timeout,
         Cause::Cancelled => v1::Cause::Cancelled,
         Cause::SessionClosed => v1::Cause::SessionClosed,
+        Cause::TransportLost => v1::Cause::TransportLost,
+        Cause::TargetStopped => v1::Cause::TargetStopped,
+        Cause::Oom => v1::Cause::Oom,
         Cause::ShellBroken => v1::Cause::ShellBroken,
         Cause::LaunchFailed => v1::Cause::LaunchFailed,
     }

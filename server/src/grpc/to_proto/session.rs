@@ -4,7 +4,10 @@ use data_encoding::HEXLOWER;
 use execgate_core::budget::{OutputBudget, Select};
 use execgate_core::outcome::signal_name;
 use execgate_core::shell::ShellKind;
-use execgate_engine::session::{OnShellExit, Session, SessionSettings, SessionState};
+use execgate_engine::session::{
+    OnShellExit, OnTransportLoss, Session, SessionSettings, SessionState,
+};
+use execgate_engine::target::{DockerSource, SshTarget, Target};
 use execgate_engine::transport::{EndedProcess, Leftovers, WindowSize};
 use execgate_proto::v1;
 use v1::output_budget::Select as ProtoSelect;
@@ -29,7 +32,7 @@ pub(crate) fn session(session: &Session, executions: usize, edge: &Edge) -> v1::
     let labels = session.settings.labels.iter();
     v1::Session {
         session_id: session.id.to_string(),
-        target: Some(v1::session::Target::Local(v1::LocalTarget::default())),
+        target: Some(target(&session.settings.target)),
         shell: Some(v1::Shell {
             kind: shell_kind(session.shell).into(),
             path: session.shell_program.clone(),
@@ -47,7 +50,7 @@ pub(crate) fn session(session: &Session, executions: usize, edge: &Edge) -> v1::
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect(),
         settings: Some(settings(&session.settings)),
-        fence: Some(fence(edge.engine.isolation())),
+        fence: Some(fence(&session.isolation)),
         terminal: snapshot
             .terminal
             .map(|size| terminal(size, &session.settings)),
@@ -56,6 +59,32 @@ pub(crate) fn session(session: &Session, executions: usize, edge: &Edge) -> v1::
         policy_hash: HEXLOWER.encode(&edge.policy_of(Some(session)).content_hash()),
         execution_count: executions as u64,
         principal: session.principal.to_string(),
+    }
+}
+
+fn target(target: &Target) -> v1::session::Target {
+    match target {
+        Target::Local => v1::session::Target::Local(v1::LocalTarget::default()),
+        Target::Ssh(SshTarget::Profile(profile)) => v1::session::Target::Ssh(v1::SshTarget {
+            profile: profile.clone(),
+            inline: None,
+        }),
+        // What the caller gave is never shown again.
+        Target::Ssh(SshTarget::Inline(_)) => v1::session::Target::Ssh(v1::SshTarget::default()),
+        Target::Docker(docker) => v1::session::Target::Docker(v1::DockerTarget {
+            source: Some(match &docker.source {
+                DockerSource::Container(name) => {
+                    let name = name.clone();
+                    v1::docker_target::Source::Container(v1::DockerContainer { name })
+                }
+                DockerSource::Image(reference) => {
+                    let reference = reference.clone();
+                    v1::docker_target::Source::Image(v1::DockerImage { reference })
+                }
+            }),
+            user: docker.user.clone().unwrap_or_default(),
+            profile: docker.profile.clone().unwrap_or_default(),
+        }),
     }
 }
 
@@ -131,7 +160,10 @@ fn settings(settings: &SessionSettings) -> v1::SessionSettings {
             OnShellExit::Restart => v1::OnShellExit::Restart.into(),
             OnShellExit::Lose => v1::OnShellExit::Lost.into(),
         },
-        on_transport_loss: v1::OnTransportLoss::Lost.into(),
+        on_transport_loss: match settings.on_transport_loss {
+            OnTransportLoss::Lose => v1::OnTransportLoss::Lost.into(),
+            OnTransportLoss::Reconnect => v1::OnTransportLoss::Reconnect.into(),
+        },
         keep_background: settings.leftovers == Leftovers::Keep,
         workspace: String::new(),
         checkpoints: v1::CheckpointMode::Off.into(),

@@ -11,7 +11,7 @@ use super::{Actor, ENDED_QUIET, StartRequest};
 use crate::error::Error;
 use crate::execution::{EventKind, Notice};
 use crate::session::signals;
-use crate::session::{Message, OnShellExit, SessionState, Shell, ShellSpec};
+use crate::session::{Message, OnShellExit, OnTransportLoss, SessionState, Shell, ShellSpec};
 use crate::transport::{EndedProcess, Leftovers, ProcessEnd};
 
 /// How long the tasks of programs that have been ended may take to say so.
@@ -36,17 +36,23 @@ impl Actor {
         // A marker that came out before the end was the command's own; else it ends now.
         self.absorb(events).await;
         let cwd = self.session.snapshot().cwd;
-        let ending = self
-            .running
-            .as_ref()
-            .map(|running| running.ended_with_shell(end, has_begun, cwd, totals));
+        let ending = self.running.as_ref().map(|running| {
+            running.ended_with_shell((end, self.session.observer), has_begun, cwd, totals)
+        });
         let reason = match &ending {
             Some(ending) if ending.cause == Cause::ShellBroken => {
                 "it no longer answered".to_owned()
             }
             _ => describe(end),
         };
-        if self.session.settings.on_shell_exit == OnShellExit::Lose {
+        let settings = &self.session.settings;
+        let loses = match end {
+            ProcessEnd::Unknown => settings.on_transport_loss == OnTransportLoss::Lose,
+            ProcessEnd::Code(_) | ProcessEnd::Signal(_) => {
+                settings.on_shell_exit == OnShellExit::Lose
+            }
+        };
+        if loses {
             return self.lose(reason, ending).await;
         }
         // Between commands the next one restarts the shell: a shell that ends by itself

@@ -139,7 +139,7 @@ impl Running {
     /// The end of a command whose shell has ended with it.
     pub(super) fn ended_with_shell(
         &self,
-        end: ProcessEnd,
+        (end, observer): (ProcessEnd, ObservedBy),
         has_begun: bool,
         cwd: String,
         totals: Vec<ChannelTotals>,
@@ -152,17 +152,18 @@ impl Running {
                 lost("the shell took all its input and never answered"),
                 ObservedBy::Nobody,
             ),
+            ProcessEnd::Unknown => (lost("the shell went out of sight"), ObservedBy::Nobody),
             _ if !has_begun => (
                 lost("the shell ended before it read the command, which did not run"),
                 ObservedBy::Nobody,
             ),
-            ProcessEnd::Code(code) => (Outcome::ExitCode(code), ObservedBy::Kernel),
-            ProcessEnd::Signal(signal) => (Outcome::Signal(signal), ObservedBy::Kernel),
-            ProcessEnd::Unknown => (lost("the shell went out of sight"), ObservedBy::Nobody),
+            ProcessEnd::Code(code) => (Outcome::ExitCode(code), observer),
+            ProcessEnd::Signal(signal) => (Outcome::Signal(signal), observer),
         };
         let cause = match self.course.stopping() {
             Some(cause) => cause,
             None if self.broken => Cause::ShellBroken,
+            None if end == ProcessEnd::Unknown => Cause::TransportLost,
             None => Cause::ShellExited,
         };
         self.course

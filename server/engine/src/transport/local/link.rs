@@ -19,6 +19,9 @@ use crate::transport::{
     EndedProcess, InputWait, Inspection, ProcessEnd, SignalScope, TransportError,
 };
 
+/// What records call this machine.
+const LOCAL: &str = "local";
+
 /// Signal number of SIGKILL.
 const SIGKILL: i32 = 9;
 
@@ -40,7 +43,10 @@ impl Answer {
             Self::Refused(errno) => io::Error::from_raw_os_error(errno).to_string(),
             other => format!("unexpected answer of the launcher: {other:?}"),
         };
-        TransportError::Unreachable { reason }
+        TransportError::Unreachable {
+            target: LOCAL.to_owned(),
+            reason,
+        }
     }
 }
 
@@ -117,6 +123,7 @@ impl Link {
         // Requests are few and small beside the socket's buffer: a full one means that
         // the launcher no longer reads.
         send(self.socket.as_fd(), request, fds).map_err(|error| TransportError::Unreachable {
+            target: LOCAL.to_owned(),
             reason: format!("launcher: {error}"),
         })
     }
@@ -186,6 +193,7 @@ impl Drop for Link {
 
 fn gone() -> TransportError {
     TransportError::Unreachable {
+        target: LOCAL.to_owned(),
         reason: "the launcher is gone".to_owned(),
     }
 }

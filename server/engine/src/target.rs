@@ -1,0 +1,125 @@
+//! Where a session runs: what can be asked for, and what a transport to it brings along.
+//! Nothing here reaches out; the engine does, once for each session.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use execgate_core::outcome::ObservedBy;
+
+use crate::local::{Control, ControlLevel, Isolation};
+use crate::transport::Transport;
+use crate::transport::ssh::Host;
+
+/// PATH of sessions where the target says nothing better.
+pub(crate) const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where a session is to run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Target {
+    /// This machine.
+    #[default]
+    Local,
+    /// A machine reached through SSH.
+    Ssh(SshTarget),
+    /// A container.
+    Docker(DockerTarget),
+}
+
+/// A machine reached through SSH.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SshTarget {
+    /// One of the operator's host profiles, by name.
+    Profile(String),
+    /// A host that the caller describes, where the operator lets it.
+    Inline(Arc<Host>),
+}
+
+/// A container, and as whom to be in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DockerTarget {
+    /// Which container.
+    pub source: DockerSource,
+    /// User inside, `name`, `uid` or `uid:gid`; the profile's or the container's where
+    /// there is none.
+    pub user: Option<String>,
+    /// The operator's profile; the default one where there is none.
+    pub profile: Option<String>,
+}
+
+/// Which container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DockerSource {
+    /// One that runs, by name or id.
+    Container(String),
+    /// A new one from this image, removed with the session.
+    Image(String),
+}
+
+/// A target that has been reached: all that a session needs to know of where it is.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The way to its processes.
+    pub(crate) transport: Arc<dyn Transport>,
+    /// What records call it: `local`, `ssh:HOST`, `docker:CONTAINER`.
+    pub(crate) name: String,
+    /// Where shells start when nobody says.
+    pub(crate) home: String,
+    /// What every program there finds in its environment.
+    pub(crate) env: BTreeMap<String, String>,
+    /// How its sessions are kept from the gate.
+    pub(crate) isolation: Isolation,
+    /// Who sees how processes end there.
+    pub(crate) observer: ObservedBy,
+}
+
+impl Place {
+    /// The environment of a session: a fixed base, the target's, the session's own.
+    pub(crate) fn environment(
+        &self,
+        own: &BTreeMap<String, String>,
+        terminal: bool,
+        shell: &str,
+    ) -> Vec<(String, String)> {
+        let mut env = BTreeMap::from(
+            [
+                ("PATH", DEFAULT_PATH),
+                ("TERM", if terminal { "xterm-256color" } else { "dumb" }),
+                // A pager would wait for keys that nobody presses.
+                ("PAGER", "cat"),
+                ("GIT_PAGER", "cat"),
+                ("GIT_TERMINAL_PROMPT", "0"),
+                // Pipes make programs hold their output back; python can be told not to.
+                ("PYTHONUNBUFFERED", "1"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        env.extend(self.env.clone());
+        env.insert("HOME".to_owned(), self.home.clone());
+        env.insert("SHELL".to_owned(), shell.to_owned());
+        env.extend(own.clone());
+        env.into_iter().collect()
+    }
+}
+
+impl Target {
+    /// What is promised of isolation on a target that is not this machine: nothing is
+    /// tried there, so nothing is called enforced.
+    #[must_use]
+    pub fn remote_isolation() -> Isolation {
+        let advisory = |name, mechanism| Control {
+            name,
+            level: ControlLevel::Advisory,
+            mechanism,
+        };
+        Isolation {
+            controls: vec![
+                advisory("data_dir", "another machine or container"),
+                advisory("server_memory", "another machine or container"),
+                advisory("signals", "another machine or container"),
+                advisory("privilege", "the target's user"),
+                advisory("kill", "environment marker and parentage"),
+            ],
+        }
+    }
+}
