@@ -59,6 +59,10 @@ pub enum LaunchFailureKind {
     NotExecutable,
     /// The working directory asked for cannot be entered.
     WorkingDirectory,
+    /// Arguments and environment are too long.
+    TooLong,
+    /// No processes, memory or descriptors are left.
+    Resources,
     /// Anything else the system said.
     Other,
 }

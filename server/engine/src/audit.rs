@@ -62,8 +62,22 @@ pub trait AuditStore: fmt::Debug + Send + Sync + 'static {
     /// Reads one page.
     fn list(&self, query: AuditQuery) -> BoxFuture<'static, Result<AuditPage, AuditError>>;
 
+    /// The sessions that were alive when the server before this one ended.
+    fn lost_sessions(&self) -> Vec<LostSession>;
+
     /// The last record written.
     fn head(&self) -> BoxFuture<'static, Result<AuditHead, AuditError>>;
+}
+
+/// A session that a server left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostSession {
+    /// Whose it was.
+    pub principal: String,
+    /// Its id.
+    pub session_id: String,
+    /// Why it is lost.
+    pub reason: String,
 }
 
 /// Which records to read. Empty filters let everything pass.

@@ -50,6 +50,8 @@ struct Inner {
 #[derive(Debug)]
 struct Ended {
     reason: String,
+    /// By accident.
+    lost: bool,
     at: Instant,
     /// Nothing once it can no longer be read.
     session: Option<Arc<Session>>,
@@ -86,7 +88,7 @@ impl SessionDirectory {
         if let Some(ended) = inner.ended.get(&key) {
             return Err(Error::SessionEnded {
                 session: id.clone(),
-                lost: ended.is_lost(),
+                lost: ended.lost,
                 reason: ended.reason.clone(),
             });
         }
@@ -164,6 +166,22 @@ impl SessionDirectory {
         self.lock().live.values().cloned().collect()
     }
 
+    /// A session of the server before this one: its id is not used again.
+    pub(crate) fn remember_lost(&self, principal: Principal, id: SessionId, reason: String) {
+        let key = (principal, id);
+        let mut inner = self.lock();
+        let ended = Ended {
+            reason,
+            lost: true,
+            at: Instant::now(),
+            session: None,
+        };
+        if inner.ended.insert(key.clone(), ended).is_none() {
+            inner.ended_order.push_back(key);
+        }
+        inner.expire(self.keep_for);
+    }
+
     /// A session's task has ended.
     pub(crate) fn ended(&self, session: &Session, reason: &str) {
         let key = (session.principal.clone(), session.id.clone());
@@ -171,12 +189,13 @@ impl SessionDirectory {
         let Some(session) = inner.live.remove(&key) else {
             return;
         };
-        let reason = match session.snapshot().state {
-            SessionState::Lost { reason } => reason,
-            _ => reason.to_owned(),
+        let (reason, lost) = match session.snapshot().state {
+            SessionState::Lost { reason } => (reason, true),
+            _ => (reason.to_owned(), false),
         };
         let ended = Ended {
             reason,
+            lost,
             at: Instant::now(),
             session: Some(session),
         };
@@ -184,16 +203,6 @@ impl SessionDirectory {
         inner.ended_order.push_back(key.clone());
         inner.kept.push_back(key);
         inner.expire(self.keep_for);
-    }
-}
-
-impl Ended {
-    fn is_lost(&self) -> bool {
-        let state = self
-            .session
-            .as_ref()
-            .map(|session| session.snapshot().state);
-        matches!(state, Some(SessionState::Lost { .. }))
     }
 }
 

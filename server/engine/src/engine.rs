@@ -92,6 +92,12 @@ impl Engine {
             settings.max_sessions,
             settings.retention.limits().keep_for,
         ));
+        for lost in audit.lost_sessions() {
+            // A record that was written under other rules names no session of today's.
+            if let Ok(id) = SessionId::parse(&lost.session_id) {
+                directory.remember_lost(Principal::new(lost.principal), id, lost.reason);
+            }
+        }
         Ok(Self {
             settings,
             audit,

@@ -3,6 +3,7 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use execgate_engine::execution::{KEPT_FOR, SPILLED_BYTES, SPILLED_BYTES_IN_ALL};
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,9 @@ impl Default for Limits {
     }
 }
 
+/// Shortest silence before a KeepAlive: more often would be noise.
+const MIN_KEEP_ALIVE: Duration = Duration::from_secs(1);
+
 /// `[executions]`: what is kept of them, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -100,6 +104,9 @@ pub struct Executions {
     pub keep: NonZeroU32,
     /// A finished execution is forgotten after this; its id is not run again.
     pub keep_for: HumanDuration,
+    /// Silence after which a stream carries a KeepAlive event: proxies cut silent ones after
+    /// 30 or 60 seconds.
+    pub keep_alive: HumanDuration,
 }
 
 impl Default for Executions {
@@ -109,6 +116,7 @@ impl Default for Executions {
             spill_total_bytes: SPILLED_BYTES_IN_ALL,
             keep: const { NonZeroU32::new(256).unwrap() },
             keep_for: HumanDuration::from_secs(KEPT_FOR.as_secs()),
+            keep_alive: HumanDuration::from_secs(10),
         }
     }
 }
@@ -124,6 +132,13 @@ impl Executions {
             keep if keep > MAX_KEPT => {
                 ("executions.keep", format!("{keep} is more than {MAX_KEPT}"))
             }
+            _ if self.keep_alive.get() < MIN_KEEP_ALIVE => (
+                "executions.keep_alive",
+                format!(
+                    "is less than {}",
+                    humantime::format_duration(MIN_KEEP_ALIVE)
+                ),
+            ),
             _ => return Ok(()),
         };
         let (key, problem) = problem;

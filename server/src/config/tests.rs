@@ -46,6 +46,7 @@ spill_bytes = 268435456
 spill_total_bytes = 2147483648
 keep = 256
 keep_for = "1day"
+keep_alive = "10s"
 
 [local]
 env_allow = ["PATH", "HOME", "LANG", "LANGUAGE", "LC_*", "TZ", "TERM", "USER"]

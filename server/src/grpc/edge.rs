@@ -19,8 +19,6 @@ use super::refusal::{DeniedCommand, Refusal};
 
 /// The longest time limit of a command: a day is longer than any build.
 pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Silence after which a stream carries a KeepAlive: proxies cut after 30 or 60 seconds.
-pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Most bytes of a command in an answer; the audit log has all of it.
 const MAX_SHOWN_COMMAND_BYTES: usize = 4096;
 /// Most bytes of a process's command line in an answer.
@@ -37,6 +35,8 @@ pub(crate) struct SessionDefaults {
     pub(crate) max_lifetime: Option<Duration>,
     /// What Run returns when nobody says.
     pub(crate) budget: OutputBudget,
+    /// Silence after which a stream carries a KeepAlive.
+    pub(crate) keep_alive: Duration,
 }
 
 impl SessionDefaults {

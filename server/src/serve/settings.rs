@@ -62,6 +62,7 @@ impl Settings {
             timeout: config.sessions.default_timeout.get(),
             idle_ttl: config.sessions.idle_ttl.get(),
             max_lifetime: config.sessions.max_lifetime.limit(),
+            keep_alive: config.executions.keep_alive.get(),
             budget: OutputBudget::new(budget, Select::All, None)
                 .map_err(|source| ServeError::Budget { source })?,
         };

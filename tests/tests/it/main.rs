@@ -15,6 +15,7 @@ mod client_examples;
 mod client_files;
 mod commands;
 mod gate;
+mod keep_alive;
 mod refusals;
 mod resume;
 mod retained;

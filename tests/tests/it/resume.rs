@@ -244,10 +244,11 @@ async fn a_server_that_is_killed_never_runs_a_command_twice() {
     for round in 0..rounds {
         let (execution, before) = (format!("crash-{round}"), runs(&counter));
         let mut client = server.client().await;
-        client.session("s").await;
+        let session = format!("s{round}");
+        client.session(&session).await;
         let script = format!("echo run >> {}; seq 1 100000", counter.display());
         let request = v1::ExecRequest {
-            session_id: "s".into(),
+            session_id: session.clone(),
             execution_id: execution.clone(),
             spec: Some(spec(&script)),
             ..Default::default()
@@ -264,10 +265,15 @@ async fn a_server_that_is_killed_never_runs_a_command_twice() {
         let seen = call.await.unwrap();
         let mut client = server.client().await;
         let answer = refused(client.execs.exec(retry.clone()).await.map(drop));
-        assert!(
-            ["SESSION_NOT_FOUND", "SESSION_EXPIRED"].contains(&answer.reason.as_str()),
-            "{answer:?}"
-        );
+        assert_eq!(answer.reason, "SESSION_EXPIRED", "{answer:?}");
+        // Under the same name the retry would find a session, and run again.
+        let again = v1::CreateSessionRequest {
+            session_id: session,
+            ..Default::default()
+        };
+        let answer = refused(client.sessions.create_session(again).await);
+        assert_eq!(answer.reason, "SESSION_ENDED", "{answer:?}");
+        assert_eq!(answer.metadata["state"], "LOST");
         let ran = runs(&counter) - before;
         let (intents, ends) = recorded(&mut client, &execution).await;
         assert!(

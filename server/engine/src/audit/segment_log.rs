@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::error::AuditError;
 use super::writer::{Job, Message, Writer};
-use super::{AuditHead, AuditPage, AuditQuery, AuditStore, Durability, reader};
+use super::{AuditHead, AuditPage, AuditQuery, AuditStore, Durability, LostSession, reader};
 
 /// Bytes reserved for one segment: 20 000 ordinary records, read in 20 ms.
 pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -88,6 +88,7 @@ pub struct SegmentLog {
     head: watch::Receiver<AuditHead>,
     counters: Arc<Counters>,
     readers: Arc<Semaphore>,
+    lost: Vec<LostSession>,
 }
 
 impl SegmentLog {
@@ -98,6 +99,7 @@ impl SegmentLog {
         let counters = Arc::new(Counters::default());
         let writer = Writer::open(dir, options, now, Arc::clone(&counters))?;
         let head = writer.head();
+        let lost = writer.lost_sessions().to_vec();
         let (queue, inbox) = mpsc::channel();
         thread::Builder::new()
             .name("audit-writer".to_owned())
@@ -110,6 +112,7 @@ impl SegmentLog {
             head,
             counters,
             readers: Arc::new(Semaphore::new(CONCURRENT_READS)),
+            lost,
         })
     }
 
@@ -134,6 +137,10 @@ impl SegmentLog {
 }
 
 impl AuditStore for SegmentLog {
+    fn lost_sessions(&self) -> Vec<LostSession> {
+        self.lost.clone()
+    }
+
     fn append(
         &self,
         record: NewRecord,

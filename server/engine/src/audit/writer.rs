@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use execgate_core::audit::{Appended, ChainState, Micros, NewRecord};
+use execgate_core::audit::{Appended, AuditBody, ChainState, Micros, NewRecord};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::directory::Directory;
@@ -21,7 +21,7 @@ use super::error::AuditError;
 use super::recovery::{Recovery, recover};
 use super::segment::Segment;
 use super::segment_log::{Counters, MAX_SEGMENT_BYTES, SegmentLogOptions, SyncMode};
-use super::{AuditHead, Durability};
+use super::{AuditHead, Durability, LostSession};
 
 /// Records in one group at most, so that the first of them is not kept waiting
 /// for ever by those that come after it.
@@ -73,6 +73,19 @@ pub(super) struct Writer {
     failed: Option<AuditError>,
     counters: Arc<Counters>,
     buffer: Vec<u8>,
+    lost: Vec<LostSession>,
+}
+
+/// The session that a record says was lost.
+fn lost_session(record: &NewRecord) -> Option<LostSession> {
+    match &record.body {
+        AuditBody::SessionLost(lost) => Some(LostSession {
+            principal: record.principal.clone(),
+            session_id: record.session_id.clone()?,
+            reason: lost.reason.clone(),
+        }),
+        _ => None,
+    }
 }
 
 impl Writer {
@@ -111,8 +124,10 @@ impl Writer {
             failed: None,
             counters,
             buffer: Vec::new(),
+            lost: Vec::new(),
         };
         writer.append_closing(&closing)?;
+        writer.lost = closing.iter().filter_map(lost_session).collect();
         Ok(writer)
     }
 
@@ -120,6 +135,11 @@ impl Writer {
     #[cfg(test)]
     pub(super) fn replace_file(&mut self, file: std::fs::File) {
         self.segment.file = file;
+    }
+
+    /// The sessions that the server before this one left behind.
+    pub(super) fn lost_sessions(&self) -> &[LostSession] {
+        &self.lost
     }
 
     /// Follows the head of the log.

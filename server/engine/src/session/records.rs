@@ -118,6 +118,8 @@ fn launch_failure(kind: LaunchFailureKind) -> &'static str {
         LaunchFailureKind::PermissionDenied => "permission_denied",
         LaunchFailureKind::NotExecutable => "not_executable",
         LaunchFailureKind::WorkingDirectory => "working_directory",
+        LaunchFailureKind::TooLong => "too_long",
+        LaunchFailureKind::Resources => "resources",
         LaunchFailureKind::Other => "other",
     }
 }

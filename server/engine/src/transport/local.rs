@@ -175,6 +175,10 @@ fn launch_error(program: &Program, step: &str, errno: i32) -> TransportError {
         (STEP_EXECUTE, libc::ENOENT) => LaunchFailureKind::NotFound,
         (STEP_EXECUTE, libc::EACCES) => LaunchFailureKind::PermissionDenied,
         (STEP_EXECUTE, libc::ENOEXEC) => LaunchFailureKind::NotExecutable,
+        (_, libc::E2BIG) => LaunchFailureKind::TooLong,
+        (_, libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => {
+            LaunchFailureKind::Resources
+        }
         _ => LaunchFailureKind::Other,
     };
     let system = std::io::Error::from_raw_os_error(errno);

@@ -16,7 +16,6 @@ use v1::exec_event::Kind;
 
 use super::Started;
 use super::caller::Caller;
-use crate::grpc::edge::KEEP_ALIVE_INTERVAL;
 use crate::grpc::from_proto::Attach;
 use crate::grpc::refusal::Refusal;
 use crate::grpc::to_proto::{self, ExecutionView};
@@ -103,7 +102,7 @@ impl Events {
                     Some(event) => self.take(event),
                     None => self.over = true,
                 },
-                () = sleep(KEEP_ALIVE_INTERVAL) => {
+                () = sleep(self.view.edge.defaults.keep_alive) => {
                     let kind = Kind::KeepAlive(v1::KeepAlive {});
                     return Some(Ok(self.message(SystemTime::now(), kind)));
                 }

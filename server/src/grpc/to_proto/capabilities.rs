@@ -8,7 +8,7 @@ use super::fence;
 use super::session::shell_kind;
 use super::time::duration;
 use crate::grpc::MAX_REQUEST_BYTES;
-use crate::grpc::edge::{Edge, KEEP_ALIVE_INTERVAL, MAX_TIMEOUT};
+use crate::grpc::edge::{Edge, MAX_TIMEOUT};
 use crate::grpc::exec::MAX_CHUNK_BYTES;
 use crate::grpc::from_proto::{MAX_ARGV_BYTES, MAX_ENV_BYTES, MAX_STDIN_BYTES};
 
@@ -94,7 +94,7 @@ fn limits(edge: &Edge) -> v1::Limits {
         retention: Some(duration(retained.keep_for)),
         max_budget_bytes: MAX_MAX_BYTES as u64,
         max_queued_executions: QUEUED_EXECUTIONS,
-        keep_alive_interval: Some(duration(KEEP_ALIVE_INTERVAL)),
+        keep_alive_interval: Some(duration(edge.defaults.keep_alive)),
         ..v1::Limits::default()
     }
 }

@@ -84,6 +84,8 @@ fn launch_failed(kind: LaunchFailureKind, errno: i32) -> v1::LaunchFailed {
         LaunchFailureKind::PermissionDenied => v1::LaunchFailure::Permission,
         LaunchFailureKind::NotExecutable => v1::LaunchFailure::NotExecutable,
         LaunchFailureKind::WorkingDirectory => v1::LaunchFailure::CwdMissing,
+        LaunchFailureKind::TooLong => v1::LaunchFailure::TooLong,
+        LaunchFailureKind::Resources => v1::LaunchFailure::Resources,
         LaunchFailureKind::Other => v1::LaunchFailure::Other,
     };
     v1::LaunchFailed {
