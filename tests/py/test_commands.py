@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 
 import pytest
 
@@ -210,12 +211,13 @@ def test_same_execution_id_runs_once(session: Session) -> None:
 
 
 def test_session_options_are_obeyed(client: Client) -> None:
-    with client.session(shell="sh", cwd="/usr", env={"A": "1"}, labels={"t": "opt"}) as session:
+    label = uuid.uuid4().hex
+    with client.session(shell="sh", cwd="/usr", env={"A": "1"}, labels={"t": label}) as session:
         result = session.run("pwd; echo $A")
         info = session.info()
-        listed = [found.session_id for found in client.sessions(labels={"t": "opt"})]
+        listed = [found.session_id for found in client.sessions(labels={"t": label})]
     assert result.stdout == "/usr\n1\n"
-    assert (info.session_id, dict(info.labels)) == (session.id, {"t": "opt"})
+    assert (info.session_id, dict(info.labels)) == (session.id, {"t": label})
     assert listed == [session.id]
 
 

@@ -157,7 +157,7 @@ def test_a_session_cannot_call_its_own_server(session: Session, container: Conta
     """The same program may that came in beside the server, with `docker exec`."""
     address = f"unix:{DATA_DIR}/execgate.sock"
     inside = session.run(f"{PROBE}; setsid {PROBE}", env={"EXECGATE_ADDR": address})
-    assert inside.stderr.count("CalledFromSession") == 2, inside.stderr
+    assert inside.stderr.count("CALLED_FROM_SESSION") == 2, inside.stderr
     first_line = f"{PROBE} 2>/dev/null | head -n 1"
     beside = container.execute("env", f"EXECGATE_ADDR={address}", "sh", "-c", first_line)
     assert beside == "hello from /tmp"

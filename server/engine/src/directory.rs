@@ -1,8 +1,8 @@
 //! Which sessions there are, and which there were: every request goes through here, so
 //! that a directory shared by many nodes can stand behind the same few calls.
 //!
-//! A session that is over can be read for a while, and its id is not used again: a retry
-//! must not make a second one.
+//! A session that is over can be read for a while. Its id is not used again unless its owner
+//! closed it: a retry must not run in another session what it began in one that is lost.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,9 @@ const KEPT_SESSIONS: usize = 256;
 
 /// Ended sessions whose output is kept too; each holds up to 16 MiB in memory.
 const KEPT_OUTPUTS: usize = 16;
+
+/// Why a session is over that its owner closed.
+pub(crate) const CLOSED_BY_OWNER: &str = "closed by its owner";
 
 /// A session as its principal names it.
 type Key = (Principal, SessionId);
@@ -52,6 +55,8 @@ struct Ended {
     reason: String,
     /// By accident.
     lost: bool,
+    /// Its owner closed it, and so knows: its id may be used again.
+    reusable: bool,
     at: Instant,
     /// Nothing once it can no longer be read.
     session: Option<Arc<Session>>,
@@ -85,12 +90,16 @@ impl SessionDirectory {
     ) -> Result<Place<'_>, Error> {
         let key = (principal.clone(), id.clone());
         let mut inner = self.lock();
-        if let Some(ended) = inner.ended.get(&key) {
+        if let Some(ended) = inner.ended.get(&key).filter(|ended| !ended.reusable) {
             return Err(Error::SessionEnded {
                 session: id.clone(),
                 lost: ended.lost,
                 reason: ended.reason.clone(),
             });
+        }
+        // One that has just ended may not have left yet.
+        if let Some(over) = inner.live.get(&key).and_then(|session| session.end()) {
+            return Err(over);
         }
         if inner.live.contains_key(&key) || inner.reserved.contains(&key) {
             return Err(Error::SessionIdTaken {
@@ -173,6 +182,7 @@ impl SessionDirectory {
         let ended = Ended {
             reason,
             lost: true,
+            reusable: false,
             at: Instant::now(),
             session: None,
         };
@@ -194,6 +204,7 @@ impl SessionDirectory {
             _ => (reason.to_owned(), false),
         };
         let ended = Ended {
+            reusable: reason == CLOSED_BY_OWNER,
             reason,
             lost,
             at: Instant::now(),
@@ -240,6 +251,9 @@ impl Place<'_> {
     /// The session is there.
     pub(crate) fn fill(self, session: Arc<Session>) {
         let mut inner = self.directory.lock();
+        inner.ended.remove(&self.key);
+        inner.ended_order.retain(|key| *key != self.key);
+        inner.kept.retain(|key| *key != self.key);
         inner.live.insert(self.key.clone(), session);
     }
 }

@@ -13,7 +13,7 @@ use execgate_core::redact::{RedactionRules, redact_text};
 use execgate_core::shell::ShellKind;
 
 use crate::audit::{AuditStore, Durability};
-use crate::directory::SessionDirectory;
+use crate::directory::{CLOSED_BY_OWNER, SessionDirectory};
 use crate::error::Error;
 use crate::execution::{Execution, Retention};
 use crate::local::{Isolation, LocalSettings};
@@ -127,7 +127,8 @@ impl Engine {
             Some(id) => id,
             None => SessionId::from_random(random::bytes()?),
         };
-        // A retry of the same request is answered with what the first one made.
+        // A retry of the same request is answered with what the first one made, as long as
+        // that lives.
         if let Ok(session) = self.directory.get(principal, &id) {
             return match session.settings.repeats(&settings) {
                 true => Ok(session),
@@ -328,7 +329,7 @@ impl Engine {
         id: &SessionId,
     ) -> Result<(Arc<Session>, Vec<EndedProcess>), Error> {
         let session = self.directory.find(principal, id)?;
-        let closed = session.close("closed by its owner").await;
+        let closed = session.close(CLOSED_BY_OWNER).await;
         // Somebody else may have been first.
         let mut ended = match (closed, session.end()) {
             (Ok(ended), _) => ended,

@@ -312,6 +312,24 @@ impl Execution {
         })
     }
 
+    /// What comes between the executions of a session: a log like any other, in memory,
+    /// of which the oldest goes.
+    pub(crate) fn background(session: &SessionId, bytes: usize) -> Arc<Self> {
+        let limits = RetentionLimits {
+            memory_bytes: bytes,
+            ..RetentionLimits::default()
+        };
+        Self::new(
+            ExecutionId::from_random([0; 16]),
+            session.clone(),
+            String::new(),
+            CommandKind::Script,
+            Digest([0; 32]),
+            &Retention::in_memory(limits),
+            Overflow::Evict,
+        )
+    }
+
     /// Bytes of standard input accepted so far.
     #[must_use]
     pub fn stdin_offset(&self) -> u64 {

@@ -23,7 +23,7 @@ pub(crate) mod signals;
 mod watchdog;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use execgate_core::budget::OutputBudget;
@@ -34,10 +34,10 @@ use execgate_core::shell::ShellKind;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
-use crate::execution::{CommandLine, RetentionLimits};
+use crate::execution::{CommandLine, Execution, RetentionLimits};
 use crate::local::Isolation;
 use crate::target::Target;
-use crate::transport::{EndedProcess, Leftovers, WindowSize};
+use crate::transport::{EndedProcess, Job, Leftovers, WindowSize};
 pub(crate) use actor::{Actor, Context, StartRequest};
 pub(crate) use executions::{Executions, Place, QUEUE_LIMIT, Reserved};
 pub(crate) use feed::Write;
@@ -46,6 +46,10 @@ pub(crate) use shell::{Shell, ShellSpec};
 
 /// Messages that may wait for a session's task. Senders wait beyond it.
 pub(crate) const MAILBOX_MESSAGES: usize = 64;
+
+/// Output of background jobs that can be read between executions, in bytes: the least that
+/// a log keeps.
+const BACKGROUND_BYTES: usize = 64 * 1024;
 
 /// What a session was created with.
 #[derive(Debug, Clone)]
@@ -176,6 +180,7 @@ pub struct Session {
     pub(crate) executions: Mutex<Executions>,
     snapshot: Mutex<SessionSnapshot>,
     mailbox: mpsc::Sender<Message>,
+    background: Arc<Execution>,
     /// What was ended with it.
     ended: OnceLock<Vec<EndedProcess>>,
     /// The programs that run beside the shell.
@@ -189,6 +194,8 @@ pub(crate) enum Message {
     Start(Box<actor::StartRequest>),
     /// Something for one execution that waits or runs.
     Nudge(ExecutionId, Nudge),
+    /// Say what runs in the background.
+    Jobs { reply: oneshot::Sender<Vec<Job>> },
     /// Give the terminal another size.
     Resize {
         size: WindowSize,
@@ -238,6 +245,7 @@ impl Session {
         let (mailbox, messages) = mpsc::channel(MAILBOX_MESSAGES);
         let now = SystemTime::now();
         let terminal = parts.settings.terminal;
+        let background = Execution::background(&parts.id, BACKGROUND_BYTES);
         let session = Self {
             id: parts.id,
             principal: parts.principal,
@@ -258,6 +266,7 @@ impl Session {
                 last_active: now,
             }),
             mailbox,
+            background,
             ended: OnceLock::new(),
             beside: Mutex::new(HashMap::new()),
         };
@@ -338,6 +347,21 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// What runs in the background; nothing where the session is over.
+    pub async fn jobs(&self) -> Vec<Job> {
+        let (reply, answer) = oneshot::channel();
+        match self.send(Message::Jobs { reply }).await {
+            Ok(()) => answer.await.unwrap_or_default(),
+            Err(_over) => Vec::new(),
+        }
+    }
+
+    /// What came between the executions: the log of an execution that never ends.
+    #[must_use]
+    pub fn background(&self) -> &Arc<Execution> {
+        &self.background
     }
 
     pub(crate) async fn resize(&self, size: WindowSize) -> Result<(), Error> {

@@ -30,6 +30,12 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// one command.
     fn open_input(&self) -> BoxFuture<'_, Result<NamedInput, TransportError>>;
 
+    /// What was started here and still runs, beside the programs that were asked for; of
+    /// that only what is older than `at_least`. Nothing where the transport cannot tell.
+    fn jobs(&self, _at_least: Duration) -> BoxFuture<'_, Result<Vec<Job>, TransportError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
     /// Ends what was started here and says what that was.
     fn close(&self, leftovers: Leftovers) -> BoxFuture<'_, Vec<EndedProcess>>;
 }
@@ -230,6 +236,15 @@ pub enum Leftovers {
     Kill,
     /// End the programs that were asked for, leave what they put in the background.
     Keep,
+}
+
+/// A process that runs in the background.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its number on the target.
+    pub pid: i32,
+    /// Its command line, or its name where that is empty. Not redacted.
+    pub command: String,
 }
 
 /// A process that a transport ended.

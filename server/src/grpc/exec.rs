@@ -300,8 +300,11 @@ impl ExecService for Execs {
         let asked = from_proto::read_output(request.into_inner(), &self.edge)?;
         let session = self.edge.engine.find_session(&principal, &asked.session);
         let session = session.map_err(Refusal::from)?;
-        let view = self.view(&principal, &session, &asked.execution)?;
-        Ok(Response::new(read::read(&view, asked).await?))
+        let execution = match &asked.execution {
+            Some(id) => self.view(&principal, &session, id)?.execution,
+            None => Arc::clone(session.background()),
+        };
+        Ok(Response::new(read::read(&execution, asked).await?))
     }
 
     async fn write_stdin(

@@ -83,7 +83,12 @@ impl SessionService for Sessions {
             .engine
             .find_session(&principal, &id)
             .map_err(Refusal::from)?;
-        let session = Some(self.describe(&principal, &session));
+        let jobs = session.jobs().await;
+        let jobs = jobs.iter().map(|job| to_proto::job(job, &self.edge));
+        let session = Some(v1::Session {
+            background_jobs: jobs.collect(),
+            ..self.describe(&principal, &session)
+        });
         Ok(Response::new(v1::GetSessionResponse { session }))
     }
 

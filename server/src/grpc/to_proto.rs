@@ -17,7 +17,7 @@ pub(crate) use event::{ExecutionView, channel, event_kind, notice};
 pub(crate) use execution::{execution, execution_state, report, result, state_of};
 pub(crate) use fence::fence;
 pub(crate) use policy::verdict;
-pub(crate) use session::{ended_process, session, session_state, terminal_size};
+pub(crate) use session::{ended_process, job, session, session_state, terminal_size};
 pub(crate) use time::timestamp;
 
 /// Tags of listings in page tokens.

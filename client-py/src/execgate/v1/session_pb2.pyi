@@ -266,7 +266,9 @@ class CreateSessionRequest(_message.Message):
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Id chosen by the caller, 1 to 64 of `[a-z0-9_-]`, scoped to the caller's
-    principal. Empty: the server makes one.
+    principal. The id of a session that CloseSession ended may be used again; that
+    of one that ended otherwise is refused, so that no retry runs in a session it
+    was not meant for. Empty: the server makes one.
     """
     shell: _builtins.str
     """Shell to use: a path, or one of `bash`, `dash`, `ash`, `sh`. Empty: the best

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::transport::{
-    EndedProcess, InputSource, InputWait, Inspection, Leftovers, ProcessEnd, SignalScope,
+    EndedProcess, InputSource, InputWait, Inspection, Job, Leftovers, ProcessEnd, SignalScope,
 };
 
 /// Largest message, in bytes: an environment of the size that Linux grants one process
@@ -63,6 +63,11 @@ pub(crate) enum Request {
         call: u64,
         id: u64,
         source: InputSource,
+    },
+    /// What runs beside the programs that were asked for, and has for this long.
+    Jobs {
+        call: u64,
+        at_least: Duration,
     },
     /// Tries what a session must not be able to do, as a session's process.
     Probe {
@@ -118,6 +123,10 @@ pub(crate) enum Event {
     Waits {
         call: u64,
         wait: Option<InputWait>,
+    },
+    Jobs {
+        call: u64,
+        jobs: Vec<Job>,
     },
     Probed {
         call: u64,

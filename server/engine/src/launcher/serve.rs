@@ -17,7 +17,9 @@ use super::children::{self, Failure};
 use super::confine;
 use super::messages::{Event, MAX_MESSAGE_BYTES, ProbeResult, Request, Setup, SpawnRequest};
 use super::{input, reaper, receive, send, tree};
-use crate::transport::{EndedProcess, InputSource, InputWait, Inspection, Leftovers, SignalScope};
+use crate::transport::{
+    EndedProcess, InputSource, InputWait, Inspection, Job, Leftovers, SignalScope,
+};
 
 /// How long the launcher goes on killing what appears faster than it dies (a fork bomb).
 const KILL_LIMIT: Duration = Duration::from_secs(10);
@@ -27,6 +29,9 @@ const KILL_PAUSE: Duration = Duration::from_millis(1);
 
 /// Most lines in the report of what was ended; a fork bomb is named once too often.
 const MAX_REPORTED: usize = 256;
+
+/// Most background jobs that are listed.
+const MAX_JOBS: usize = 100;
 
 struct Program {
     id: u64,
@@ -109,6 +114,10 @@ impl Launcher {
             Request::Waits { call, id, source } => Event::Waits {
                 call,
                 wait: self.waits(id, &source),
+            },
+            Request::Jobs { call, at_least } => Event::Jobs {
+                call,
+                jobs: self.jobs(at_least),
             },
             Request::Probe { call, file, server } => Event::Probed {
                 call,
@@ -227,6 +236,20 @@ impl Launcher {
                 },
             },
         }
+    }
+
+    fn jobs(&self, at_least: Duration) -> Vec<Job> {
+        let newest = tick_before(at_least);
+        tree::descendants(self.myself)
+            .into_iter()
+            .filter(|process| process.started <= newest)
+            .filter(|process| !self.programs.contains_key(&process.pid))
+            .take(MAX_JOBS)
+            .map(|process| {
+                let EndedProcess { pid, command, .. } = tree::describe(process.pid, 0);
+                Job { pid, command }
+            })
+            .collect()
     }
 
     /// Whether something below a program, or it itself, waits for its input.

@@ -90,6 +90,8 @@ pub(crate) struct Actor {
     rested: Rested,
     background: VecDeque<PipelineEvent>,
     background_bytes: usize,
+    /// Bytes of it in all; a restarted shell goes on counting.
+    background_end: u64,
     /// What the next execution should be told.
     notices: Vec<Notice>,
     last_output: Instant,
@@ -125,6 +127,7 @@ impl Actor {
             rested: Rested::default(),
             background: VecDeque::new(),
             background_bytes: 0,
+            background_end: 0,
             notices: Vec::new(),
             last_output: now,
             last_active: now,
@@ -139,6 +142,10 @@ impl Actor {
             match self.wait(&mut events).await {
                 Wake::Message(Some(Message::Start(request))) => self.enqueue(*request).await,
                 Wake::Message(Some(Message::Nudge(id, nudge))) => self.nudged(&id, nudge).await,
+                Wake::Message(Some(Message::Jobs { reply })) => {
+                    // The caller may have gone.
+                    let _gone = reply.send(self.jobs().await);
+                }
                 Wake::Message(Some(Message::Resize { size, reply })) => {
                     // The caller may have gone.
                     let _gone = reply.send(self.resize(size).await);
@@ -394,6 +401,15 @@ impl Actor {
     }
 
     fn keep_background(&mut self, event: PipelineEvent) {
+        if let PipelineEvent::Output { channel, data, .. } = &event {
+            let offset = self.background_end;
+            self.background_end += data.len() as u64;
+            self.session.background().log.push(EventKind::Output {
+                channel: *channel,
+                offset,
+                data: data.clone(),
+            });
+        }
         let bytes = |event: &PipelineEvent| match event {
             PipelineEvent::Output { data, .. } => data.len(),
             PipelineEvent::Ended(_) | PipelineEvent::Environment(_) => 0,

@@ -27,7 +27,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
 use super::{
-    EndedProcess, InputSource, InputWait, Inspection, Leftovers, NamedInput, Process,
+    EndedProcess, InputSource, InputWait, Inspection, Job, Leftovers, NamedInput, Process,
     ProcessControl, ProcessEnd, Program, ProgramStdin, ProgramStreams, SignalScope, Transport,
     TransportError, WindowSize, Writer,
 };
@@ -149,6 +149,16 @@ impl Transport for LocalTransport {
             source,
         });
         std::future::ready(input).boxed()
+    }
+
+    fn jobs(&self, at_least: Duration) -> BoxFuture<'_, Result<Vec<Job>, TransportError>> {
+        self.link
+            .ask(move |call| Request::Jobs { call, at_least })
+            .map(|answer| match answer? {
+                Answer::Jobs(jobs) => Ok(jobs),
+                other => Err(other.unexpected()),
+            })
+            .boxed()
     }
 
     fn close(&self, leftovers: Leftovers) -> BoxFuture<'_, Vec<EndedProcess>> {

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use execgate_core::ids::{Principal, SessionId};
-use execgate_core::outcome::{Cause, Outcome};
+use execgate_core::outcome::{Cause, Channel, Outcome};
 use execgate_engine::Error;
+use execgate_engine::execution::Command;
 use execgate_engine::session::{OnShellExit, SessionSettings, SessionState};
 use execgate_engine::transport::Leftovers;
 
-use crate::support::{Gate, command, defaults, finish, seen};
+use crate::support::{Gate, SHELLS, command, defaults, finish, seen};
 
 fn alive(pid: &str) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
@@ -77,12 +78,12 @@ async fn a_closed_session_can_be_read_and_no_more_and_a_stranger_sees_nothing() 
     assert_eq!(kept.snapshot().state, SessionState::Closed);
     let execution = engine.execution(&gate.principal, &session.id, &id).unwrap();
     assert_eq!(seen(&finish(execution.follow()).await).1, "kept\n");
-    // Its id is not used again: a retry of the creation must not make a second one.
+    // Who has closed it may use its id again.
     let again = engine
         .create_session(&gate.principal, Some(session.id.clone()), defaults())
         .await
-        .unwrap_err();
-    assert!(matches!(again, Error::SessionEnded { lost: false, .. }));
+        .unwrap();
+    assert_eq!(again.snapshot().state, SessionState::Ready);
 }
 
 #[tokio::test]
@@ -189,8 +190,78 @@ async fn a_session_may_ask_to_be_lost_with_its_shell() {
     let result = gate.run(&session, "exit 4").await;
     assert_eq!(seen(&result).0, Outcome::ExitCode(4));
     let over = gate.try_start(&session, command("true")).await.unwrap_err();
+    // A retry must not find another session under its id.
+    let id = Some(session.id.clone());
+    let again = gate.engine.create_session(&gate.principal, id, defaults());
+    let again = again.await.unwrap_err();
+    assert!(matches!(again, Error::SessionEnded { lost: true, .. }));
     assert!(
         matches!(&*over, Error::SessionEnded { lost: true, .. }),
         "{over:?}"
     );
+}
+
+#[tokio::test]
+async fn what_runs_and_speaks_in_the_background_can_be_seen() {
+    let gate = Gate::open().await;
+    let session = gate.shell("bash").await;
+    gate.run(&session, "sleep 611 & (sleep 0.2; echo late) &")
+        .await;
+    let wait = Duration::from_secs(10);
+    let background = session.background();
+    let read = background.read_output(Channel::Background, None, 1024, wait);
+    assert_eq!(&read.await.unwrap().data[..], b"late\n");
+    // The subshell that spoke may not be quite gone.
+    let until_alone = async {
+        loop {
+            let jobs = session.jobs().await;
+            if jobs.len() == 1 {
+                return jobs;
+            }
+        }
+    };
+    let jobs = tokio::time::timeout(wait, until_alone).await.unwrap();
+    assert_eq!(jobs[0].command, "sleep 611");
+    // The processes of the command that runs are no background.
+    let running = gate.start(&session, command("sleep 1")).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(session.jobs().await, jobs);
+    finish(running).await;
+}
+
+#[tokio::test]
+async fn a_restarted_shell_has_the_directory_and_what_was_exported() {
+    let gate = Gate::open().await;
+    for shell in SHELLS {
+        let session = gate.shell(shell).await;
+        gate.run(
+            &session,
+            "cd /usr; export KEPT='it is'; unset PAGER; gone=1",
+        )
+        .await;
+        // The shell is asked what it exports when it has rested.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        gate.run(&session, "exit 3").await;
+        let after = gate
+            .run(&session, "echo \"$KEPT $PWD [$gone] [$PAGER]\"")
+            .await;
+        assert_eq!(seen(&after).1, "it is /usr [] []\n", "{shell}");
+        assert_eq!(session.snapshot().generation, 2, "{shell}");
+        let stale = Command {
+            expected_generation: Some(1),
+            ..command("true")
+        };
+        let refused = gate.try_start(&session, stale).await.unwrap_err();
+        assert!(
+            matches!(
+                &*refused,
+                Error::GenerationMismatch {
+                    expected: 1,
+                    actual: 2,
+                    ..
+                }
+            ),
+            "{refused:?}"
+        );
+    }
 }

@@ -1,16 +1,18 @@
 //! ReadOutput: retained output after the fact, by bytes or by a budget. It reads what the
 //! engine keeps and runs nothing.
 
-use execgate_engine::execution::{OutputRead, RetainedRange};
+use std::sync::Arc;
+
+use execgate_engine::execution::{Execution, OutputRead, RetainedRange};
 use execgate_proto::v1;
 
 use super::super::from_proto::{ReadOutput, Selection};
 use super::super::refusal::Refusal;
-use super::super::to_proto::{self, ExecutionView};
+use super::super::to_proto;
 
 /// Reads what is asked for.
 pub(super) async fn read(
-    view: &ExecutionView,
+    execution: &Arc<Execution>,
     request: ReadOutput,
 ) -> Result<v1::ReadOutputResponse, Refusal> {
     let channel = request.channel;
@@ -20,11 +22,11 @@ pub(super) async fn read(
             limit,
             wait,
         } => {
-            let read = view.execution.read_output(channel, offset, limit, wait);
+            let read = execution.read_output(channel, offset, limit, wait);
             Ok(range(read.await?))
         }
         Selection::Budget(budget) => {
-            let (stream, retained, complete) = view.execution.read_budgeted(channel, &budget).await;
+            let (stream, retained, complete) = execution.read_budgeted(channel, &budget).await;
             Ok(v1::ReadOutputResponse {
                 budget: Some(to_proto::report(channel, &stream.report)),
                 data: stream.bytes,

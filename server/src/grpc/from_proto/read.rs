@@ -23,7 +23,8 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct ReadOutput {
     pub(crate) session: SessionId,
-    pub(crate) execution: ExecutionId,
+    /// Nothing for what came between the executions.
+    pub(crate) execution: Option<ExecutionId>,
     pub(crate) channel: Channel,
     pub(crate) selection: Selection,
 }
@@ -51,11 +52,6 @@ pub(crate) fn read_output(
 ) -> Result<ReadOutput, Refusal> {
     let session = session_id(&request.session_id)?;
     let channel = channel("channel", request.channel)?;
-    if request.execution_id.is_empty() && channel == Channel::Background {
-        return Err(Refusal::not_implemented(
-            "output between executions without an execution_id",
-        ));
-    }
     let selection = match request.selection {
         None => range(v1::OutputRange::default())?,
         Some(ProtoSelection::Range(asked)) => range(asked)?,
@@ -65,7 +61,10 @@ pub(crate) fn read_output(
     };
     Ok(ReadOutput {
         session,
-        execution: fields::execution_id(&request.execution_id)?,
+        execution: match channel {
+            Channel::Background if request.execution_id.is_empty() => None,
+            _ => Some(fields::execution_id(&request.execution_id)?),
+        },
         channel,
         selection,
     })

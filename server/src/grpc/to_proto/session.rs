@@ -8,7 +8,7 @@ use execgate_engine::session::{
     OnShellExit, OnTransportLoss, Session, SessionSettings, SessionState,
 };
 use execgate_engine::target::{DockerSource, SshTarget, Target};
-use execgate_engine::transport::{EndedProcess, Leftovers, WindowSize};
+use execgate_engine::transport::{EndedProcess, Job, Leftovers, WindowSize};
 use execgate_proto::v1;
 use v1::output_budget::Select as ProtoSelect;
 
@@ -55,7 +55,12 @@ pub(crate) fn session(session: &Session, executions: usize, edge: &Edge) -> v1::
             .terminal
             .map(|size| terminal(size, &session.settings)),
         background_jobs: Vec::new(),
-        background_bytes: 0,
+        background_bytes: session
+            .background()
+            .retained()
+            .iter()
+            .map(|range| range.end_offset)
+            .sum(),
         policy_hash: HEXLOWER.encode(&edge.policy_of(Some(session)).content_hash()),
         execution_count: executions as u64,
         principal: session.principal.to_string(),
@@ -110,6 +115,16 @@ fn end(state: &SessionState) -> Option<v1::SessionEnd> {
         detail: detail.to_owned(),
         time: None,
     })
+}
+
+/// A process in the background of a session.
+pub(crate) fn job(job: &Job, edge: &Edge) -> v1::BackgroundJob {
+    v1::BackgroundJob {
+        pid: u32::try_from(job.pid).unwrap_or_default(),
+        command: edge.redact_process(&job.command),
+        // Once it has left the processes of its command, nobody knows whose it was.
+        execution_id: String::new(),
+    }
 }
 
 /// A process that ended with its session.

@@ -2,6 +2,7 @@
 //! start of programs beside the shell.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use execgate_core::ids::ExecutionId;
 use execgate_core::outcome::Cause;
@@ -12,7 +13,7 @@ use crate::error::Error;
 use crate::execution::{Command, CommandLine, Stdin};
 use crate::session::beside::{Beside, program};
 use crate::session::{Nudge, signals};
-use crate::transport::{NamedInput, SignalScope, WindowSize};
+use crate::transport::{Job, NamedInput, SignalScope, WindowSize};
 
 impl Actor {
     /// Tells the execution in the foreground, or one that waits. What nobody can take is
@@ -95,6 +96,15 @@ impl Actor {
             .requested(signal, processes, &self.recorder)
             .await;
         Ok(processes)
+    }
+
+    /// What runs in the background: all that is older than the command that runs now.
+    pub(super) async fn jobs(&mut self) -> Vec<Job> {
+        let age = self
+            .running
+            .as_ref()
+            .map_or(Duration::ZERO, |running| running.course.age());
+        self.transport.jobs(age).await.unwrap_or_default()
     }
 
     pub(super) async fn resize(&mut self, size: WindowSize) -> Result<(), Error> {

@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::launcher::{ARGUMENT, Event, MAX_MESSAGE_BYTES, ProbeResult, Request, receive, send};
 use crate::transport::{
-    EndedProcess, InputWait, Inspection, ProcessEnd, SignalScope, TransportError,
+    EndedProcess, InputWait, Inspection, Job, ProcessEnd, SignalScope, TransportError,
 };
 
 /// What records call this machine.
@@ -31,6 +31,7 @@ pub(super) enum Answer {
     Signalled(usize),
     Inspected(Inspection),
     Waits(Option<InputWait>),
+    Jobs(Vec<Job>),
     Probed(ProbeResult),
     Closed(Vec<EndedProcess>),
     Refused(i32),
@@ -249,6 +250,7 @@ fn deliver(waiting: &mut Waiting, event: Event) {
         Event::Signalled { call, processes } => (call, Answer::Signalled(processes)),
         Event::Inspected { call, inspection } => (call, Answer::Inspected(inspection)),
         Event::Waits { call, wait } => (call, Answer::Waits(wait)),
+        Event::Jobs { call, jobs } => (call, Answer::Jobs(jobs)),
         Event::Probed { call, reachable } => (call, Answer::Probed(reachable)),
         Event::Closed { call, ended } => (call, Answer::Closed(ended)),
         Event::Refused { call, errno } => (call, Answer::Refused(errno)),
