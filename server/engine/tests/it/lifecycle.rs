@@ -223,6 +223,7 @@ async fn what_runs_and_speaks_in_the_background_can_be_seen() {
     let jobs = tokio::time::timeout(wait, until_alone).await.unwrap();
     assert_eq!(jobs[0].command, "sleep 611");
     // The processes of the command that runs are no background.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     let running = gate.start(&session, command("sleep 1")).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(session.jobs().await, jobs);

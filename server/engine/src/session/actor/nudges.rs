@@ -15,6 +15,10 @@ use crate::session::beside::{Beside, program};
 use crate::session::{Nudge, signals};
 use crate::transport::{Job, NamedInput, SignalScope, WindowSize};
 
+/// How much older than the running command a process has to be to count as none of it: the
+/// question takes its time to arrive.
+const JOBS_MARGIN: Duration = Duration::from_millis(200);
+
 impl Actor {
     /// Tells the execution in the foreground, or one that waits. What nobody can take is
     /// dropped: its sender sees that.
@@ -103,7 +107,7 @@ impl Actor {
         let age = self
             .running
             .as_ref()
-            .map_or(Duration::ZERO, |running| running.course.age());
+            .map_or(Duration::ZERO, |running| running.course.age() + JOBS_MARGIN);
         self.transport.jobs(age).await.unwrap_or_default()
     }
 
