@@ -75,11 +75,7 @@ impl Engine {
         audit: Arc<dyn AuditStore>,
         probe_file: PathBuf,
     ) -> Result<Self, Error> {
-        let inputs = Inputs::create().map_err(|source| TransportError::Io {
-            action: "make a directory for the input of commands",
-            source,
-        })?;
-        let inputs = Arc::new(inputs);
+        let inputs = Arc::new(Inputs::default());
         let ssh = Ssh::new(settings.ssh.clone());
         let transport = LocalTransport::start(
             &settings.local.launcher,

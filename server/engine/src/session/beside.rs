@@ -82,6 +82,7 @@ pub(super) fn program(
     cwd: String,
 ) -> Program {
     let mut env: BTreeMap<String, String> = session_env.into_iter().collect();
+    env.insert("PWD".to_owned(), cwd.clone());
     env.extend(command.env.clone());
     Program {
         program: words.first().cloned().unwrap_or_default(),

@@ -24,6 +24,7 @@ async fn a_program_has_the_shells_directory_and_what_it_exports() {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         assert_eq!(env["A"], "it's \"a\" $b `c` \\d\n  two", "{shell}");
+        assert_eq!(env["PWD"], "/usr", "{shell}");
         assert_eq!(env.get("B"), None, "{shell}");
         assert_eq!(env.get("PAGER"), None, "{shell}");
         assert_eq!(env["TAB"], "\t\r\u{1b}", "{shell}");

@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use data_encoding::HEXLOWER;
 use rustix::fs::{
@@ -30,23 +31,30 @@ const PREFIX: &str = "execgate-input-";
 /// temporary files.
 const RUN: &str = "/run";
 
+/// The pipes of a server's sessions. The directory is made for the first of them: a server
+/// whose file systems are read-only does without.
+#[derive(Debug, Default)]
+pub(crate) struct Inputs {
+    directory: Mutex<Option<Directory>>,
+}
+
 /// The directory; it goes when this does.
 #[derive(Debug)]
-pub(crate) struct Inputs {
-    directory: PathBuf,
+struct Directory {
+    path: PathBuf,
     /// Locked as long as the server lives, so that another one can tell what is left over.
     _lock: OwnedFd,
 }
 
-impl Inputs {
+impl Directory {
     /// Makes the directory, and removes those of servers that were killed.
-    pub(crate) fn create() -> io::Result<Self> {
+    fn create() -> io::Result<Self> {
         let parents = [PathBuf::from(RUN), std::env::temp_dir()];
         let mut refused = io::Error::from_raw_os_error(libc::ENOENT);
         for parent in parents {
             sweep(&parent);
             match Self::create_in(&parent) {
-                Ok(inputs) => return Ok(inputs),
+                Ok(directory) => return Ok(directory),
                 Err(error) => refused = error,
             }
         }
@@ -54,18 +62,29 @@ impl Inputs {
     }
 
     fn create_in(parent: &Path) -> io::Result<Self> {
-        let directory = parent.join(format!("{PREFIX}{}", name()?));
-        DirBuilder::new().mode(0o711).create(&directory)?;
-        let lock = lock(&directory)?;
-        Ok(Self {
-            directory,
-            _lock: lock,
-        })
+        let path = parent.join(format!("{PREFIX}{}", name()?));
+        DirBuilder::new().mode(0o711).create(&path)?;
+        let lock = lock(&path)?;
+        Ok(Self { path, _lock: lock })
+    }
+}
+
+impl Inputs {
+    fn new_path(&self) -> io::Result<PathBuf> {
+        let mut directory = self
+            .directory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let directory = match &mut *directory {
+            Some(directory) => directory,
+            missing => missing.insert(Directory::create()?),
+        };
+        Ok(directory.path.join(name()?))
     }
 
     /// Makes one pipe that the session's user may read.
     pub(super) fn open(&self, owner: Option<&Identity>) -> io::Result<NamedInput> {
-        let path = self.directory.join(name()?);
+        let path = self.new_path()?;
         mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
         let name = Name(path.clone());
         if let Some(owner) = owner {
@@ -84,10 +103,10 @@ impl Inputs {
     }
 }
 
-impl Drop for Inputs {
+impl Drop for Directory {
     fn drop(&mut self) {
         // What cannot be removed is found by the next server.
-        let _left = fs::remove_dir_all(&self.directory);
+        let _left = fs::remove_dir_all(&self.path);
     }
 }
 
