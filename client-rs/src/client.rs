@@ -14,6 +14,7 @@ use tonic::{Response, Status};
 use crate::connect::{ClientBuilder, Service};
 use crate::error::{Call, Error};
 use crate::pages::{Page, pages};
+use crate::resume::Resume;
 use crate::session::Session;
 use crate::session_builder::SessionBuilder;
 
@@ -25,6 +26,7 @@ pub struct Client {
     pub(crate) executions: ExecServiceClient<Service>,
     audit: AuditServiceClient<Service>,
     address: Arc<str>,
+    pub(crate) resume: Resume,
 }
 
 impl Client {
@@ -125,7 +127,7 @@ impl Client {
         answer(call, self.sessions.clone().get_capabilities(request)).await
     }
 
-    pub(crate) fn new(service: Service, address: &str) -> Self {
+    pub(crate) fn new(service: Service, address: &str, resume: Resume) -> Self {
         let sessions = SessionServiceClient::new(service.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -140,6 +142,7 @@ impl Client {
             executions,
             audit,
             address: address.into(),
+            resume,
         }
     }
 

@@ -6,6 +6,12 @@ use bytes::Bytes;
 use execgate_proto::v1;
 use execgate_proto::v1::execution_spec::{Command as Kind, Stdin};
 
+use crate::error::Error;
+use crate::resume::Resume;
+
+/// Random bytes in an id: with them nobody meets another one by chance.
+const ID_BYTES: usize = 16;
+
 /// What becomes of a command when nobody follows it any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnDisconnect {
@@ -34,6 +40,7 @@ pub struct Command {
     expected_generation: Option<u64>,
     on_disconnect: OnDisconnect,
     output_budget: Option<v1::OutputBudget>,
+    resume: Option<Resume>,
 }
 
 impl Command {
@@ -64,11 +71,13 @@ impl Command {
             expected_generation: None,
             on_disconnect: OnDisconnect::Detach,
             output_budget: None,
+            resume: None,
         }
     }
 
     /// An id of the caller's own, 1 to 64 of `[a-z0-9_-]`: a retry with the same id
-    /// follows the execution that exists and never runs the command twice.
+    /// follows the execution that exists and never runs the command twice. Default: a
+    /// random one, chosen on this side, so that the client's own retries are harmless.
     pub fn execution_id(mut self, id: impl Into<String>) -> Self {
         self.execution_id = id.into();
         self
@@ -155,6 +164,31 @@ impl Command {
     pub fn output_budget(mut self, budget: impl Into<v1::OutputBudget>) -> Self {
         self.output_budget = Some(budget.into());
         self
+    }
+
+    /// What happens when the connection breaks while it runs. Default: as
+    /// [`ClientBuilder::resume`](crate::ClientBuilder::resume) says.
+    pub fn resume(mut self, resume: Resume) -> Self {
+        self.resume = Some(resume);
+        self
+    }
+
+    /// Its id, chosen now if it has none, and whether it was.
+    pub(crate) fn choose_id(&mut self) -> Result<(String, bool), Error> {
+        let fresh = self.execution_id.is_empty();
+        if fresh {
+            let mut random = [0; ID_BYTES];
+            getrandom::fill(&mut random).map_err(|source| Error::LocalFile {
+                path: "(random numbers)".into(),
+                source: source.into(),
+            })?;
+            self.execution_id = format!("exe_{:032x}", u128::from_be_bytes(random));
+        }
+        Ok((self.execution_id.clone(), fresh))
+    }
+
+    pub(crate) fn resumes(&self) -> Option<Resume> {
+        self.resume
     }
 
     pub(crate) fn into_spec(self) -> v1::ExecutionSpec {

@@ -11,6 +11,7 @@ use tonic::{Request, Status};
 use crate::address::Address;
 use crate::client::Client;
 use crate::error::Error;
+use crate::resume::Resume;
 use crate::token::Token;
 
 /// Longest wait for a connection: a server that is there answers in milliseconds,
@@ -43,6 +44,7 @@ pub(crate) type Service = InterceptedService<Channel, Authorize>;
 pub struct ClientBuilder {
     address: Option<String>,
     token: Option<String>,
+    resume: Resume,
 }
 
 impl ClientBuilder {
@@ -64,6 +66,13 @@ impl ClientBuilder {
         self
     }
 
+    /// What its commands do when the connection breaks, where they do not say it
+    /// themselves. Default: a minute of attempts.
+    pub fn resume(mut self, resume: Resume) -> Self {
+        self.resume = resume;
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
@@ -81,7 +90,7 @@ impl ClientBuilder {
         let endpoint = Endpoint::from_shared(address.uri().to_owned()).map_err(failed)?;
         let channel = tuned(endpoint).connect().await.map_err(failed)?;
         let service = InterceptedService::new(channel, Authorize { token });
-        Ok(Client::new(service, address.uri()))
+        Ok(Client::new(service, address.uri(), self.resume))
     }
 }
 
@@ -90,6 +99,7 @@ impl fmt::Debug for ClientBuilder {
         f.debug_struct("ClientBuilder")
             .field("address", &self.address)
             .field("token", &self.token.as_ref().map(|_| "<secret>"))
+            .field("resume", &self.resume)
             .finish()
     }
 }

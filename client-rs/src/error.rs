@@ -61,16 +61,34 @@ pub enum Error {
         /// Why not.
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// The connection broke. What ran may still run.
+    /// The connection broke, and did not come back in time. What ran may still run.
     #[error(
         "follow the call to {address}: the connection broke: {message}; a command that ran \
-         may still run: Session::attach finds it by its id"
+         may still run: Session::attach finds it by its id{}",
+        execution_id.as_ref().map_or(String::new(), |id| format!(", {id}"))
     )]
     Disconnected {
         /// The address.
         address: String,
+        /// The execution that was started or followed, if it was about one.
+        execution_id: Option<String>,
         /// What was seen.
         message: String,
+    },
+    /// The connection broke, and the server that answers now no longer knows what it was
+    /// asked: it was restarted, or too much time has passed. The command was started and
+    /// will not be again; its audit log says what became of it.
+    #[error(
+        "follow the execution {execution_id}: the server at {address} no longer knows it since \
+         the connection broke; it may have been restarted, which ends its sessions: {refusal}"
+    )]
+    Forgotten {
+        /// The address.
+        address: String,
+        /// The execution.
+        execution_id: String,
+        /// What the server said.
+        refusal: Box<Refusal>,
     },
     /// The server does not know the call: it is older than this client, or no execgate.
     #[error(
@@ -154,7 +172,7 @@ impl Error {
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
-            Self::Refused(refusal) => Some(refusal),
+            Self::Refused(refusal) | Self::Forgotten { refusal, .. } => Some(refusal),
             _ => None,
         }
     }
@@ -168,6 +186,7 @@ impl fmt::Debug for Error {
             Self::UnreadableToken { .. } => "UnreadableToken",
             Self::Connect { .. } => "Connect",
             Self::Disconnected { .. } => "Disconnected",
+            Self::Forgotten { .. } => "Forgotten",
             Self::Unsupported { .. } => "Unsupported",
             Self::Refused(_) => "Refused",
             Self::File(_) => "File",
@@ -210,7 +229,11 @@ impl Call {
         }
         if broke_underway(&status) {
             let message = innermost(&status).to_string();
-            return Error::Disconnected { address, message };
+            return Error::Disconnected {
+                address,
+                execution_id: None,
+                message,
+            };
         }
         if status.code() == Code::Unimplemented {
             let method = self.method;
@@ -219,10 +242,20 @@ impl Call {
         Error::Refused(Box::new(Refusal::new(&status, &details)))
     }
 
+    /// It was not answered in time.
+    pub(crate) fn timed_out(&self) -> Error {
+        Error::Disconnected {
+            address: self.address.to_string(),
+            execution_id: None,
+            message: "no answer came".to_owned(),
+        }
+    }
+
     /// The answer's stream ended before it was complete.
     pub(crate) fn cut_short(&self) -> Error {
         Error::Disconnected {
             address: self.address.to_string(),
+            execution_id: None,
             message: "the stream ended before the execution did".to_owned(),
         }
     }

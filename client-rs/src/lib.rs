@@ -5,7 +5,8 @@
 //! [`Client`] holds one connection, [`Session`] one shell. [`Session::run`] waits for
 //! the [`RunResult`]; [`Session::exec`] gives an [`ExecStream`] of [`Event`]s.
 //! Whatever a started command does is data, a non-zero exit too; an [`Error`] means
-//! that it did not start, or that the connection to it broke.
+//! that it did not start, or that the connection to it broke and stayed broken for
+//! longer than [`Resume`] says: up to then, calls go on by themselves.
 //!
 //! Dropping a future or an [`ExecStream`] ends the call and nothing else: what
 //! becomes of the command is said by [`Command::on_disconnect`].
@@ -21,11 +22,14 @@ mod executions;
 mod files;
 mod outcome;
 mod pages;
+mod position;
 mod result;
+mod resume;
 mod session;
 mod session_builder;
 mod stdin;
 mod stream;
+mod text;
 mod token;
 
 pub use budget::Budget;
@@ -45,10 +49,12 @@ pub use files::put::Put;
 pub use files::{FileRead, FileWritten, Source};
 pub use outcome::{ChannelTotals, Finished, Outcome};
 pub use result::RunResult;
+pub use resume::Resume;
 pub use session::{Closed, Session};
 pub use session_builder::SessionBuilder;
 pub use stdin::Stdin;
 pub use stream::{ExecStream, MAX_COLLECTED_BYTES};
+pub use text::{TextDecoder, TextPieces};
 pub use tonic::Code;
 
 /// The guide's code is compiled with the examples of the documentation. It is not in

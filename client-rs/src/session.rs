@@ -1,14 +1,28 @@
 //! A session: one live shell.
 
+use std::time::{Duration, Instant};
+
 use execgate_proto::v1;
-use futures::{StreamExt as _, TryStreamExt as _};
+use execgate_proto::v1::ErrorReason;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
 use crate::client::{Client, answer};
 use crate::command::Command;
 use crate::error::Error;
 use crate::event::Channel;
+use crate::position::Position;
 use crate::result::RunResult;
-use crate::stream::ExecStream;
+use crate::resume::Attempts;
+#[cfg(doc)]
+use crate::resume::Resume;
+use crate::stream::{ExecStream, Following, Opener, Source, Start};
+
+/// Longest wait for a server that is asked whether it is there: it answers at once.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A call that lasted so long did not break at its beginning, and is worth another
+/// series of attempts.
+const LONG_CALL: Duration = Duration::from_secs(5);
 
 /// A live shell on a target. Cheap to clone; clones are the same session.
 ///
@@ -47,14 +61,58 @@ impl Session {
     /// # }
     /// ```
     ///
+    /// It may be repeated when the connection breaks, as [`Resume`] says, and never runs
+    /// twice.
+    ///
     /// # Errors
-    /// When the command was refused, or the connection broke.
+    /// When the command was refused, or the connection broke and did not come back.
     pub async fn run(&self, command: impl Into<Command>) -> Result<RunResult, Error> {
-        let request = command.into().into_run_request(self.id.clone());
+        let mut command = command.into();
+        let (execution_id, fresh) = command.choose_id()?;
+        let resume = command.resumes().unwrap_or(self.client.resume);
+        let request = command.into_run_request(self.id.clone());
         let call = self.client.call("ExecService/Run");
-        answer(call, self.client.executions.clone().run(request))
-            .await?
-            .try_into()
+        let mut attempts = Attempts::new(resume, call.clone(), execution_id.clone());
+        loop {
+            let began = Instant::now();
+            let mut service = self.client.executions.clone();
+            let error = match answer(call.clone(), service.run(request.clone())).await {
+                Ok(response) => {
+                    let mut result = RunResult::try_from(response)?;
+                    // A call that was repeated finds what it started before.
+                    result.deduplicated &= !fresh;
+                    return Ok(result);
+                }
+                Err(error) => error,
+            };
+            let lasted = began.elapsed() > LONG_CALL;
+            self.find_again(&execution_id, error, &mut attempts).await?;
+            if lasted {
+                attempts.progress();
+            }
+        }
+    }
+
+    /// Waits until the server answers again, after a call about an execution failed.
+    async fn find_again(
+        &self,
+        execution_id: &str,
+        mut error: Error,
+        attempts: &mut Attempts,
+    ) -> Result<(), Error> {
+        loop {
+            tokio::time::sleep(attempts.pause(error)?).await;
+            let asking = tokio::time::timeout(ASK_TIMEOUT, self.execution(execution_id));
+            error = match asking.await {
+                // The call never came that far, or it is about to be answered.
+                Ok(Err(error)) if error.reason() == Some(ErrorReason::ExecutionNotFound) => {
+                    return Ok(());
+                }
+                Ok(Err(error)) => error,
+                Ok(Ok(_)) => return Ok(()),
+                Err(_) => self.client.call("ExecService/GetExecution").timed_out(),
+            };
+        }
     }
 
     /// Starts a command and follows it. Returns when it has started, with
@@ -75,25 +133,38 @@ impl Session {
     /// ```
     ///
     /// # Errors
-    /// When the command was refused, or the connection broke.
+    /// When the command was refused, or the connection broke and did not come back.
     pub async fn exec(&self, command: impl Into<Command>) -> Result<ExecStream, Error> {
-        let request = command.into().into_exec_request(self.id.clone());
-        let call = self.client.call("ExecService/Exec");
-        let responses = answer(call.clone(), self.client.executions.clone().exec(request)).await?;
-        let events = responses.map_ok(|response| response.event.unwrap_or_default());
-        ExecStream::open(self.clone(), call, events.boxed()).await
+        let mut command = command.into();
+        let (execution_id, fresh) = command.choose_id()?;
+        let following = Following {
+            session_id: self.id.clone(),
+            execution_id,
+            call: self.client.call("ExecService/Exec"),
+            resume: command.resumes().unwrap_or(self.client.resume),
+            starts: true,
+            fresh,
+        };
+        let request = command.into_exec_request(self.id.clone());
+        let client = self.client.clone();
+        let opener: Opener = Box::new(move |start| match start {
+            Start::First => client.clone().exec(request.clone()).boxed(),
+            Start::Again(request) => client.clone().attach(request).boxed(),
+        });
+        ExecStream::open(self.clone(), following, Position::default(), opener).await
     }
 
     /// Follows an execution that runs or has finished, from its beginning: what is
     /// retained of its output, then what comes.
     ///
     /// # Errors
-    /// When there is none of this id, or the connection broke.
+    /// When there is none of this id, or the connection broke and did not come back.
     pub async fn attach(&self, execution_id: impl Into<String>) -> Result<ExecStream, Error> {
         self.attach_from(execution_id, []).await
     }
 
-    /// The same from these offsets on; a channel that is not named begins at 0.
+    /// The same from these offsets on, those of [`ExecStream::offsets`]; a channel that is
+    /// not named begins at 0.
     ///
     /// # Errors
     /// As [`Session::attach`], and when an offset lies beyond the end.
@@ -102,21 +173,22 @@ impl Session {
         execution_id: impl Into<String>,
         offsets: impl IntoIterator<Item = (Channel, u64)>,
     ) -> Result<ExecStream, Error> {
-        let offset_of = |(channel, offset): (Channel, u64)| v1::ChannelOffset {
-            channel: channel.to_proto().into(),
-            offset,
-        };
-        let request = v1::AttachRequest {
+        let following = Following {
             session_id: self.id.clone(),
             execution_id: execution_id.into(),
-            offsets: offsets.into_iter().map(offset_of).collect(),
-            notices_seen: 0,
+            call: self.client.call("ExecService/Attach"),
+            resume: self.client.resume,
+            starts: false,
+            fresh: false,
         };
-        let call = self.client.call("ExecService/Attach");
-        let mut service = self.client.executions.clone();
-        let responses = answer(call.clone(), service.attach(request)).await?;
-        let events = responses.map_ok(|response| response.event.unwrap_or_default());
-        ExecStream::open(self.clone(), call, events.boxed()).await
+        let position = Position::at(offsets);
+        let first = position.request(self.id.clone(), following.execution_id.clone());
+        let client = self.client.clone();
+        let opener: Opener = Box::new(move |start| match start {
+            Start::First => client.clone().attach(first.clone()).boxed(),
+            Start::Again(request) => client.clone().attach(request).boxed(),
+        });
+        ExecStream::open(self.clone(), following, position, opener).await
     }
 
     /// The session as the server knows it.
@@ -160,4 +232,20 @@ pub struct Closed {
     pub ended_processes: Vec<v1::EndedProcess>,
     /// How many were ended, also those that are not listed.
     pub ended_process_count: u32,
+}
+
+impl Client {
+    async fn exec(mut self, request: v1::ExecRequest) -> Result<Source, Error> {
+        let call = self.call("ExecService/Exec");
+        let responses = answer(call, self.executions.exec(request)).await?;
+        let events = responses.map_ok(|response| response.event.unwrap_or_default());
+        Ok(events.boxed())
+    }
+
+    async fn attach(mut self, request: v1::AttachRequest) -> Result<Source, Error> {
+        let call = self.call("ExecService/Attach");
+        let responses = answer(call, self.executions.attach(request)).await?;
+        let events = responses.map_ok(|response| response.event.unwrap_or_default());
+        Ok(events.boxed())
+    }
 }

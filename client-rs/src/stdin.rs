@@ -1,6 +1,7 @@
 //! Writing to a running command.
 //!
-//! Each write carries its offset, so that one which is repeated is not doubled.
+//! Each write carries its offset, so that one which is repeated is not doubled, and one
+//! that the connection broke under is repeated by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::sync::Mutex;
 
 use crate::client::answer;
 use crate::error::Error;
+use crate::resume::{Attempts, Resume, Setback};
 use crate::session::Session;
 
 /// Most bytes of one write: what a server takes, however it is configured.
@@ -27,16 +29,24 @@ const FULL_RETRY: Duration = Duration::from_millis(50);
 pub struct Stdin {
     session: Session,
     execution_id: String,
-    /// Where the next write begins; `None` after one that was dropped under way.
+    /// Where the next write begins; `None` after one that was dropped under way, and
+    /// where somebody else may have written.
     offset: Arc<Mutex<Option<u64>>>,
+    resume: Resume,
 }
 
 impl Stdin {
-    pub(crate) fn new(session: Session, execution_id: String) -> Self {
+    pub(crate) fn new(
+        session: Session,
+        execution_id: String,
+        written: Option<u64>,
+        resume: Resume,
+    ) -> Self {
         Self {
             session,
             execution_id,
-            offset: Arc::new(Mutex::new(Some(0))),
+            offset: Arc::new(Mutex::new(written)),
+            resume,
         }
     }
 
@@ -47,7 +57,8 @@ impl Stdin {
     /// behind it. After an error a repeated write is not doubled.
     ///
     /// # Errors
-    /// When the command has ended or its input is not open, or the connection broke.
+    /// When the command has ended or its input is not open, or the connection broke and
+    /// did not come back in time.
     pub async fn write(&self, data: impl Into<Bytes>) -> Result<u64, Error> {
         let mut data = data.into();
         loop {
@@ -74,6 +85,10 @@ impl Stdin {
         let client = &self.session.client;
         let mut offset = self.offset.lock().await;
         let mut at = offset.take();
+        let call = client.call("ExecService/WriteStdin");
+        let mut attempts = Attempts::new(self.resume, call.clone(), self.execution_id.clone());
+        // The execution is known to exist.
+        attempts.progress();
         loop {
             let request = v1::WriteStdinRequest {
                 session_id: self.session.id().to_owned(),
@@ -82,8 +97,7 @@ impl Stdin {
                 data: data.clone(),
                 eof,
             };
-            let call = client.call("ExecService/WriteStdin");
-            match answer(call, client.executions.clone().write_stdin(request)).await {
+            match answer(call.clone(), client.executions.clone().write_stdin(request)).await {
                 Ok(response) => {
                     let next = response.next_offset;
                     let taken = at.map_or(data.len() as u64, |at| next.saturating_sub(at));
@@ -95,16 +109,37 @@ impl Stdin {
                     // Only a part had room.
                     data.advance(taken);
                     at = Some(next);
+                    attempts.progress();
                 }
                 Err(error) if error.reason() == Some(ErrorReason::StdinFull) => {
                     let wait = error.refusal().and_then(|refusal| refusal.retry_after);
                     tokio::time::sleep(wait.unwrap_or(FULL_RETRY)).await;
                 }
-                Err(error) => {
+                // The answer to the end was lost, and the command has read it.
+                Err(error) if eof && attempts.in_trouble() && is_over(&error) => {
                     *offset = at;
+                    return Ok(at.unwrap_or_default());
+                }
+                // Without an offset the bytes could be written twice.
+                Err(error) if at.is_none() && Setback::of(&error) == Setback::Cut => {
                     return Err(error);
                 }
+                Err(error) => match attempts.pause(error) {
+                    Ok(pause) => tokio::time::sleep(pause).await,
+                    Err(error) => {
+                        *offset = at;
+                        return Err(error);
+                    }
+                },
             }
         }
     }
+}
+
+/// Whether a write was refused because the command reads no more.
+fn is_over(error: &Error) -> bool {
+    matches!(
+        error.reason(),
+        Some(ErrorReason::ExecutionNotRunning | ErrorReason::StdinNotOpen)
+    )
 }

@@ -2,20 +2,23 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use execgate_proto::v1;
-use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
-use tonic::Status;
 
-use crate::error::{Call, Error};
+use self::events::Events;
+pub(crate) use self::events::{Following, Opener, Source, Start};
+use crate::error::Error;
 use crate::event::{Channel, Event, Notice, Output, Started};
 use crate::outcome::Finished;
+use crate::position::Position;
 use crate::result::RunResult;
 use crate::session::Session;
 use crate::stdin::Stdin;
+use crate::text::TextPieces;
+
+mod events;
 
 /// Most bytes that [`ExecStream::result`] keeps of one channel: more output than
 /// that is to be read as it comes, not held.
@@ -23,11 +26,14 @@ pub const MAX_COLLECTED_BYTES: usize = 64 * 1024 * 1024;
 
 /// The events of one execution: [`Event::Started`] first, [`Event::Finished`] last.
 ///
+/// When the connection breaks it attaches again where it was, as [`Resume`](crate::Resume) says; its
+/// reader sees nothing of that.
+///
 /// Dropping it ends the call at once; what becomes of the command is said by
 /// [`Command::on_disconnect`](crate::Command::on_disconnect).
 #[must_use = "a stream does nothing until it is read"]
 pub struct ExecStream {
-    events: Events<BoxStream<'static, Result<v1::ExecEvent, Status>>>,
+    events: Events,
     execution_id: String,
     stdin: Stdin,
 }
@@ -36,15 +42,19 @@ impl ExecStream {
     /// Waits for the first event, which tells whose stream it is.
     pub(crate) async fn open(
         session: Session,
-        call: Call,
-        events: BoxStream<'static, Result<v1::ExecEvent, Status>>,
+        following: Following,
+        position: Position,
+        opener: Opener,
     ) -> Result<Self, Error> {
-        let mut events = Events::new(events, call);
-        let execution_id = events.start().await?;
+        let Following { resume, starts, .. } = following;
+        let mut events = Events::new(following, position, opener);
+        let started = events.start().await?;
+        // Somebody else may have written to what was found.
+        let written = (starts && !started.deduplicated).then_some(0);
         Ok(Self {
+            stdin: Stdin::new(session, started.execution_id.clone(), written, resume),
+            execution_id: started.execution_id,
             events,
-            stdin: Stdin::new(session, execution_id.clone()),
-            execution_id,
         })
     }
 
@@ -52,6 +62,42 @@ impl ExecStream {
     #[must_use]
     pub fn execution_id(&self) -> &str {
         &self.execution_id
+    }
+
+    /// Where each channel is that has said anything: the offset of its next byte. Another
+    /// client goes on from there with [`Session::attach_from`].
+    #[must_use]
+    pub fn offsets(&self) -> Vec<(Channel, u64)> {
+        let offsets = self.events.position.offsets().iter();
+        offsets
+            .map(|(channel, offset)| (*channel, *offset))
+            .collect()
+    }
+
+    /// How it ended, once [`Event::Finished`] was read.
+    #[must_use]
+    pub fn finished(&self) -> Option<&Finished> {
+        self.events.finished.as_ref()
+    }
+
+    /// The rest of the output as pieces of text, each with its channel. Characters that
+    /// are split between two pieces of output stay whole; what is not UTF-8 becomes U+FFFD.
+    ///
+    /// ```no_run
+    /// # async fn example(session: execgate_client::Session) -> Result<(), execgate_client::Error> {
+    /// use futures::TryStreamExt as _;
+    ///
+    /// let mut stream = session.exec("make").await?;
+    /// let mut pieces = stream.text();
+    /// while let Some((_, text)) = pieces.try_next().await? {
+    ///     print!("{text}");
+    /// }
+    /// println!("{:?}", stream.finished().map(|finished| &finished.outcome));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn text(&mut self) -> TextPieces<'_> {
+        TextPieces::new(self)
     }
 
     /// The command's standard input, if [`Command::open_stdin`](crate::Command::open_stdin)
@@ -82,7 +128,7 @@ impl ExecStream {
     /// read, instead of reading them.
     ///
     /// # Errors
-    /// When the connection breaks, or events were read before.
+    /// When the connection breaks for good, or events were read before.
     pub async fn result(self) -> Result<RunResult, Error> {
         self.events.result().await
     }
@@ -101,78 +147,6 @@ impl fmt::Debug for ExecStream {
         f.debug_struct("ExecStream")
             .field("execution_id", &self.execution_id)
             .finish_non_exhaustive()
-    }
-}
-
-/// The events of an execution, up to the last or to the first error.
-struct Events<S> {
-    source: S,
-    call: Call,
-    first: Option<Event>,
-    ended: bool,
-}
-
-impl<S> Events<S>
-where
-    S: Stream<Item = Result<v1::ExecEvent, Status>> + Unpin,
-{
-    fn new(source: S, call: Call) -> Self {
-        Self {
-            source,
-            call,
-            first: None,
-            ended: false,
-        }
-    }
-
-    /// Waits for the first event and returns the id in it; it is not taken away.
-    async fn start(&mut self) -> Result<String, Error> {
-        let Some(event) = self.next().await.transpose()? else {
-            return Err(self.call.cut_short());
-        };
-        let Event::Started(started) = &event else {
-            return Err(Error::Protocol {
-                what: "an execution's first event was not its start",
-            });
-        };
-        let id = started.execution_id.clone();
-        self.first = Some(event);
-        Ok(id)
-    }
-
-    async fn result(mut self) -> Result<RunResult, Error> {
-        let mut collected = Collected::default();
-        while let Some(event) = self.next().await {
-            if let Some(finished) = collected.take(event?) {
-                return collected.into_result(finished);
-            }
-        }
-        Err(Error::ResultConsumed)
-    }
-}
-
-impl<S> Stream for Events<S>
-where
-    S: Stream<Item = Result<v1::ExecEvent, Status>> + Unpin,
-{
-    type Item = Result<Event, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(first)));
-        }
-        while !self.ended {
-            let event = match ready!(self.source.poll_next_unpin(cx)) {
-                Some(Ok(event)) => Event::from_proto(event),
-                Some(Err(status)) => Err(self.call.failed(status)),
-                None => Err(self.call.cut_short()),
-            };
-            self.ended = matches!(event, Err(_) | Ok(Some(Event::Finished(_))));
-            if let Some(event) = event.transpose() {
-                return Poll::Ready(Some(event));
-            }
-        }
-        Poll::Ready(None)
     }
 }
 
@@ -229,6 +203,3 @@ impl Collected {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

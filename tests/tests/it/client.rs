@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use execgate_client::proto::{self, Decision, ExecutionState};
 use execgate_client::{
-    Channel, Client, Code, Command, Error, ErrorReason, Event, OnDisconnect, Outcome, Session,
+    Channel, Client, Code, Command, Error, ErrorReason, Event, OnDisconnect, Outcome, Resume, Session,
 };
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt;
@@ -62,7 +62,9 @@ async fn wrong_token_says_where_the_right_one_is() {
 #[tokio::test]
 async fn server_that_dies_mid_stream_is_a_broken_connection_and_then_no_connection() {
     let server = Server::start();
-    let session = session(&server).await;
+    let builder = Client::builder().address(server.address.clone());
+    let builder = builder.token(server.token()).resume(Resume::Never);
+    let session = builder.connect().await.unwrap().session().await.unwrap();
     let mut events = session.exec("echo begun; sleep 60").await.unwrap();
     while events.next().await.unwrap().unwrap().stdout().is_none() {}
     server.kill();
