@@ -213,7 +213,7 @@ def test_wrong_address_is_told() -> None:
 def test_server_gone_is_one_error_also_at_the_end_of_the_block(server: ScriptedServer) -> None:
     async def story(session: AsyncSession) -> None:
         server.stop()
-        await session.run("hello")
+        await session.run("hello", resume=False)
 
     with pytest.raises(Unavailable):
         play(server, story)

@@ -208,7 +208,7 @@ def test_server_gone_is_one_error_also_at_the_end_of_the_block(server: ScriptedS
     def story(client: Client) -> None:
         with client.session() as session:
             server.stop()
-            session.run("hello")
+            session.run("hello", resume=False)
 
     with Client(server.address, token=TOKEN) as client:
         with pytest.raises((Disconnected, ConnectFailed)) as caught:

@@ -253,7 +253,7 @@ def test_token_is_asked_for_and_found(server: FakeServer, monkeypatch: pytest.Mo
 
 def test_server_stopped_mid_stream_is_a_broken_connection(server: FakeServer) -> None:
     server.on("slow", stdout="begun", delay=60)
-    with server.client() as client:
+    with server.client(resume=0.3) as client:
         stream = client.session().exec("slow")
         assert next(event.stdout for event in stream if event.stdout) == b"begun"
         server.stop()

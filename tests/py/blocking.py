@@ -10,7 +10,7 @@ import inspect
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
-from execgate import AsyncClient, AsyncExecStream, AsyncSession, Client
+from execgate import AsyncClient, AsyncExecStream, AsyncSession, Client, Resume
 
 
 class Blocking:
@@ -61,7 +61,11 @@ async def _next(iterator: AsyncIterator[object]) -> object:
 
 
 def blocking_client(
-    loop: asyncio.AbstractEventLoop, address: str | None = None, token: str | None = None
+    loop: asyncio.AbstractEventLoop,
+    address: str | None = None,
+    token: str | None = None,
+    *,
+    resume: Resume = True,
 ) -> Client:
     """A client like the sync one, made of the asyncio one."""
-    return cast("Client", Blocking(loop, AsyncClient(address, token)))
+    return cast("Client", Blocking(loop, AsyncClient(address, token, resume=resume)))

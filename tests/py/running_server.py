@@ -27,7 +27,7 @@ class Server:
 
     def __init__(self, folder: Path, config: str = "") -> None:
         self.data_dir = folder / "data"
-        self.data_dir.mkdir(mode=0o700)
+        self.data_dir.mkdir(mode=0o700, exist_ok=True)
         self.socket = folder / "execgate.sock"
         self._log = (folder / "log").open("w+b")
         settings = folder / "execgate.toml"

@@ -135,7 +135,7 @@ def test_closed_session_is_told(client: Client) -> None:
 
 
 def test_server_killed_mid_stream_is_one_clear_error(connect: Connect, own_server: Server) -> None:
-    with connect(own_server.address, own_server.token) as client:
+    with connect(own_server.address, own_server.token, resume=False) as client:
         session = client.session()
         stream = session.exec("echo begun; sleep 60")
         assert b"begun" in next(event.stdout for event in stream if event.stdout)
@@ -216,7 +216,8 @@ def test_server_gone_leaves_one_error_from_nested_blocks(
     connect: Connect, own_server: Server
 ) -> None:
     def story() -> None:
-        with connect(own_server.address, own_server.token) as client, client.session() as session:
+        client = connect(own_server.address, own_server.token, resume=False)
+        with client, client.session() as session:
             own_server.kill()
             session.run("true")
 

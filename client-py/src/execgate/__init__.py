@@ -8,6 +8,7 @@ hello from /tmp
 """
 
 from ._requests import OPEN, Stdin
+from ._resume import Resume
 from .aio import AsyncClient, AsyncExecStream, AsyncSession
 from .budget import Budget, BudgetReport
 from .client import Client
@@ -37,6 +38,7 @@ from .errors import (
     DeadlineExceeded,
     Disconnected,
     ExecgateError,
+    ExecutionForgotten,
     FailedPrecondition,
     FieldViolation,
     FileChanged,
@@ -116,6 +118,7 @@ __all__ = [
     "EventKind",
     "ExecStream",
     "ExecgateError",
+    "ExecutionForgotten",
     "ExecutionInfo",
     "ExecutionState",
     "Exited",
@@ -152,6 +155,7 @@ __all__ = [
     "ReadOutput",
     "ResourceExhausted",
     "Result",
+    "Resume",
     "Session",
     "SessionBusy",
     "SessionEnded",

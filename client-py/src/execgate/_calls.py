@@ -7,8 +7,9 @@ the asyncio client say the same, word for word.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar, Union
 
 import grpc
@@ -59,6 +60,9 @@ from .v1 import (
     session_pb2,
     types_pb2,
 )
+
+#: Random bytes in an id: with them nobody meets another one by chance.
+_ID_BYTES = 16
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -119,6 +123,16 @@ StreamResponse = Union[exec_pb2.ExecResponse, exec_pb2.AttachResponse]
 
 
 @dataclass(frozen=True)
+class RunCall:
+    """A call that runs a command, and may be repeated because of its id."""
+
+    call: Call[exec_pb2.RunRequest, exec_pb2.RunResponse, Result]
+    session_id: str
+    resume: bool | Seconds | None
+    """What the caller asked for. None: nothing."""
+
+
+@dataclass(frozen=True)
 class StreamCall:
     """A call with a stream of events, of an execution that it starts or finds."""
 
@@ -126,6 +140,12 @@ class StreamCall:
     method: Callable[[Stubs], grpc.UnaryStreamMultiCallable[Any, Any]]
     request: exec_pb2.ExecRequest | exec_pb2.AttachRequest
     execution_id: str = ""
+    resume: bool | Seconds | None = None
+    """What the caller asked for. None: nothing."""
+    starts: bool = False
+    """Whether it starts the command."""
+    fresh: bool = False
+    """Whether nobody else can have used the id before."""
 
 
 def create_session(
@@ -193,34 +213,74 @@ def list_audit_records(
 
 def run(
     session_id: str, command: Command, options: ExecutionOptions, budget: Budget | None
-) -> Call[exec_pb2.RunRequest, exec_pb2.RunResponse, Result]:
+) -> RunCall:
     """Runs a command to its end, however long that takes."""
-    return Call(
+    options, fresh = _identified(options)
+
+    def read(response: exec_pb2.RunResponse) -> Result:
+        result = read_result(response.result)
+        # A call that was repeated finds what it started before.
+        return replace(result, deduplicated=False) if fresh else result
+
+    call = Call(
         lambda stubs: stubs.executions.Run,
         run_request(session_id, command, options, budget),
-        lambda r: read_result(r.result),
+        read,
         timeout=None,
         execution_id=options.execution_id,
     )
+    return RunCall(call, session_id, options.resume)
 
 
 def execute(session_id: str, command: Command, options: ExecutionOptions) -> StreamCall:
     """Starts a command and follows it."""
-    request = exec_request(session_id, command, options)
-    return StreamCall(lambda stubs: stubs.executions.Exec, request, options.execution_id)
+    options, fresh = _identified(options)
+    return StreamCall(
+        lambda stubs: stubs.executions.Exec,
+        exec_request(session_id, command, options),
+        options.execution_id,
+        options.resume,
+        starts=True,
+        fresh=fresh,
+    )
 
 
-def attach(session_id: str, execution_id: str, offsets: Mapping[Channel, int] | None) -> StreamCall:
+def _identified(options: ExecutionOptions) -> tuple[ExecutionOptions, bool]:
+    """The same with an id, and whether it was chosen here."""
+    if options.execution_id:
+        return options, False
+    return replace(options, execution_id=f"exe_{secrets.token_hex(_ID_BYTES)}"), True
+
+
+def attach(
+    session_id: str,
+    execution_id: str,
+    offsets: Mapping[Channel, int] | None,
+    resume: bool | Seconds | None = None,
+) -> StreamCall:
     """Follows an execution that exists."""
+    wire = {CHANNEL.write(channel): offset for channel, offset in (offsets or {}).items()}
+    return attach_at(session_id, execution_id, wire, 0, resume)
+
+
+def attach_at(
+    session_id: str,
+    execution_id: str,
+    offsets: Mapping[types_pb2.Channel.ValueType, int],
+    notices_seen: int,
+    resume: bool | Seconds | None = None,
+) -> StreamCall:
+    """Follows an execution from where a reader stands."""
     request = exec_pb2.AttachRequest(
         session_id=session_id,
         execution_id=execution_id,
         offsets=[
-            exec_pb2.ChannelOffset(channel=CHANNEL.write(channel), offset=offset)
-            for channel, offset in (offsets or {}).items()
+            exec_pb2.ChannelOffset(channel=channel, offset=offset)
+            for channel, offset in offsets.items()
         ],
+        notices_seen=notices_seen,
     )
-    return StreamCall(lambda stubs: stubs.executions.Attach, request, execution_id)
+    return StreamCall(lambda stubs: stubs.executions.Attach, request, execution_id, resume)
 
 
 def evaluate(
@@ -236,7 +296,7 @@ def evaluate(
 
 
 def get_execution(
-    session_id: str, execution_id: str
+    session_id: str, execution_id: str, timeout: float = CALL_TIMEOUT_SECONDS
 ) -> Call[exec_pb2.GetExecutionRequest, exec_pb2.GetExecutionResponse, ExecutionInfo]:
     """Looks an execution up."""
     request = exec_pb2.GetExecutionRequest(session_id=session_id, execution_id=execution_id)
@@ -244,6 +304,7 @@ def get_execution(
         lambda stubs: stubs.executions.GetExecution,
         request,
         lambda r: read_execution(r.execution),
+        timeout=timeout,
         execution_id=execution_id,
     )
 

@@ -17,8 +17,13 @@ KEEPALIVE_TIME_MS = 30_000
 #: Time that a probe has for its answer, in ms.
 KEEPALIVE_TIMEOUT_MS = 10_000
 
-#: Longest pause between two attempts to connect, in ms.
-MAX_RECONNECT_BACKOFF_MS = 5_000
+#: First and longest pause between two attempts to connect, in ms: those of the attempts at
+#: a call, which fails at once while the channel pauses. gRPC's own reach two minutes.
+INITIAL_RECONNECT_BACKOFF_MS = 100
+MAX_RECONNECT_BACKOFF_MS = 2_000
+
+#: Longest wait for one connection, in ms.
+CONNECT_TIMEOUT_MS = 10_000
 
 #: Control calls (everything but running commands) that take longer have failed, in s.
 CALL_TIMEOUT_SECONDS = 60.0
@@ -33,7 +38,10 @@ def channel_options(address: Address) -> list[tuple[str, int | str]]:
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
         # Probes go on through the silence of a long command.
         ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.initial_reconnect_backoff_ms", INITIAL_RECONNECT_BACKOFF_MS),
         ("grpc.max_reconnect_backoff_ms", MAX_RECONNECT_BACKOFF_MS),
+        # So it is called, and what it is: how long an attempt may take.
+        ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_MS),
     ]
     if address.local:
         # Otherwise http_proxy would catch even the loopback.

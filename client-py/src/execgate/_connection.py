@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import TypeVar, cast
 
 import grpc
 
 from ._address import Address
-from ._calls import Call, Listing, Paged, PageOf, StreamCall, StreamResponse
+from ._calls import Call, Listing, Paged, PageOf, RunCall, StreamCall, StreamResponse
 from ._channel import channel_options
+from ._resume import Attempts, Resume, Steps, run_to_its_end
 from ._status import disconnected, from_status, never_ready
 from ._stubs import Stubs
 from ._token import Token
 from .errors import ClientClosed, ExecgateError
+from .result import Result
 
 #: A stream is read by the thread that asks and not through a second one, which takes a
 #: quarter off the time of a short one. Only the sync channel knows this option.
@@ -29,12 +32,13 @@ _Page = TypeVar("_Page", bound=PageOf)
 class Connection:
     """A channel to one server, opened at the first call. Threads may share it."""
 
-    def __init__(self, address: Address, token: Token | None) -> None:
+    def __init__(self, address: Address, token: Token | None, resume: Resume) -> None:
         self.address = address.target
+        self.resume = resume
         self._metadata = token.metadata() if token else None
         options = [*channel_options(address), SINGLE_THREADED_STREAMS]
         self._channel = grpc.insecure_channel(address.target, options=options)
-        self._closed = False
+        self._closed = threading.Event()
         self._stubs = Stubs(self._channel)
 
     def call(self, call: Call[_Request, _Response, _Value]) -> _Value:
@@ -47,6 +51,33 @@ class Connection:
         except grpc.RpcError as error:
             raise self.failure(error, call.execution_id) from None
         return call.read(response)
+
+    def run(self, run: RunCall) -> Result:
+        """Runs a command once, however often the call has to be repeated."""
+        resume = self.resume if run.resume is None else run.resume
+        return self.perform(run_to_its_end(run, Attempts(resume, run.call.execution_id)))
+
+    def perform(self, steps: Steps[_Value]) -> _Value:
+        """Takes steps one after the other, and returns what comes of them."""
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Call):
+                    try:
+                        value = self.call(step)
+                    except ExecgateError as error:
+                        step = steps.throw(error)
+                    else:
+                        step = steps.send(value)
+                else:
+                    self.pause(step)
+                    step = next(steps)
+        except StopIteration as end:
+            return cast("_Value", end.value)
+
+    def pause(self, seconds: float) -> None:
+        """Waits, or until the client is closed."""
+        self._closed.wait(seconds)
 
     def listing(self, listing: Listing[_Paged, _Page, _Value]) -> Iterator[_Value]:
         """Makes a call for each page, as they are needed."""
@@ -71,16 +102,16 @@ class Connection:
 
     def close(self) -> None:
         """Ends all calls and the connection."""
-        self._closed = True
+        self._closed.set()
         self._channel.close()
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self._closed.is_set():
             raise ClientClosed("the client is closed")
 
     def failure(self, error: grpc.RpcError, execution_id: str) -> ExecgateError:
         """The exception for a call that failed."""
-        if self._closed:
+        if self._closed.is_set():
             return ClientClosed("the client was closed while a call was under way")
         # What a stub raises is the call itself, which the type does not say.
         call = cast("grpc.Call", error)

@@ -34,7 +34,7 @@ def _write(connection: Connection, session_id: str, execution_id: str, plan: Put
             data = plan.source.read(start, count)
             if len(data) < count:
                 raise plan.shrunk()
-            write_piece(connection, writing, data)
+            write_piece(connection, writing, data, execution_id)
     except ExecgateError as error:
         # The script's own words are better than that it reads no more.
         if not ended(error):

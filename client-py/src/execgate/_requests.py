@@ -74,6 +74,7 @@ class ExecutionOptions:
     on_disconnect: OnDisconnect = OnDisconnect.UNSPECIFIED
     overflow: OverflowAction = OverflowAction.UNSPECIFIED
     checkpoint: CheckpointMode = CheckpointMode.UNSPECIFIED
+    resume: bool | Seconds | None = None
 
 
 def execution_spec(command: Command, options: ExecutionOptions) -> execution_pb2.ExecutionSpec:

@@ -79,6 +79,7 @@ def from_status(
     if not details.found:
         broken = _broken_connection(code, text, address, execution_id)
         if broken is not None:
+            broken.retry_after = details.retry_after
             return broken
     kind = _BY_CODE.get(code, errors.InternalError)
     special = _BY_REASON.get(details.reason)

@@ -1,13 +1,21 @@
 """Writing to a command's standard input, without the waiting.
 
 What is long goes in pieces, and a command that does not keep up makes the writer wait as a
-pipe would, until it reads or ends.
+pipe would, until it reads or ends. A write that the connection broke under is repeated at
+its offset, so that its bytes are not doubled.
 """
 
 from __future__ import annotations
 
 from . import _calls
-from .errors import ExecgateError, FailedPrecondition, NotFound, ResourceExhausted
+from ._resume import Attempts, Resume, Setback, Steps, setback
+from .errors import (
+    Aborted,
+    ExecgateError,
+    FailedPrecondition,
+    NotFound,
+    ResourceExhausted,
+)
 from .v1 import exec_pb2
 
 #: Most bytes of one write, which the server accepts at once: its own bound is not smaller.
@@ -26,13 +34,21 @@ class StdinWriting:
     """One write of any length. `piece` says which bytes are wanted next."""
 
     def __init__(
-        self, session_id: str, execution_id: str, size: int, *, eof: bool, offset: int | None
+        self,
+        session_id: str,
+        execution_id: str,
+        size: int,
+        *,
+        eof: bool,
+        offset: int | None,
+        alone: bool = False,
     ) -> None:
         self._session_id = session_id
         self._execution_id = execution_id
         self._size = size
         self._eof = eof
         self._written = 0
+        self._alone = alone
         self.offset = offset
         """Where the next write begins. None: after what the server has."""
         self.done = False
@@ -51,10 +67,43 @@ class StdinWriting:
 
     def accepted(self, data: bytes, next_offset: int) -> None:
         """Goes on after a write."""
+        if self._alone and self.offset is not None and next_offset > self.offset + len(data):
+            raise Aborted("somebody else writes to this input, too: bytes were taken for theirs")
         # Bytes may have been there already, or not all of them taken.
         self._written += next_offset - self.offset if self.offset is not None else len(data)
         self.offset = next_offset
         self.done = self._written >= self._size
+
+    @property
+    def only_ends(self) -> bool:
+        """Whether the next write has no bytes."""
+        return self._eof and self._written >= self._size
+
+    def finish(self) -> None:
+        """Nothing more is to be written."""
+        self.done = True
+
+
+def written(writing: StdinWriting, data: bytes, resume: Resume, execution_id: str) -> Steps[None]:
+    """Writes the next piece, waiting while the command does not read."""
+    attempts = Attempts(resume, execution_id)
+    # The execution is known to exist.
+    attempts.progress()
+    while True:
+        try:
+            next_offset: int = yield writing.write(data)
+        except ResourceExhausted as error:
+            yield pause(error)
+        except ExecgateError as error:
+            if attempts.in_trouble and writing.only_ends and ended(error):
+                # The answer to the end was lost, and the command has read it.
+                return writing.finish()
+            if writing.offset is None and setback(error) is Setback.CUT:
+                # Without an offset the bytes could be written twice.
+                raise
+            yield attempts.pause(error)
+        else:
+            return writing.accepted(data, next_offset)
 
 
 def pause(error: ResourceExhausted) -> float:

@@ -11,6 +11,7 @@ from . import _calls
 from ._address import find_address
 from ._connection import Connection
 from ._requests import SessionOptions
+from ._resume import Resume
 from ._time import Seconds
 from ._token import find_token
 from .enums import SessionState
@@ -41,14 +42,19 @@ class Client:
             machine the file `token` in `$EXECGATE_DATA_DIR`, else in
             `$XDG_STATE_HOME/execgate` or `~/.local/state/execgate`. A Unix socket needs
             none.
+        resume: What its commands do when the connection breaks, where they do not say it
+            themselves. Default: they go on by themselves, for a minute without progress;
+            a time: for so long; False: not at all.
 
     Raises:
         ConfigurationError: The address or the token cannot be used.
     """
 
-    def __init__(self, address: str | None = None, token: str | None = None) -> None:
+    def __init__(
+        self, address: str | None = None, token: str | None = None, *, resume: Resume = True
+    ) -> None:
         found = find_address(address, os.environ)
-        self._connection = Connection(found, find_token(token, found, os.environ))
+        self._connection = Connection(found, find_token(token, found, os.environ), resume)
 
     @property
     def address(self) -> str:

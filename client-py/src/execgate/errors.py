@@ -14,6 +14,7 @@
     ├── PermissionDenied
     │   └── PolicyDenied        the policy denies the command
     ├── NotFound                no such session, execution, checkpoint, ...
+    │   └── ExecutionForgotten  the server no longer knows a command that it was asked for
     ├── AlreadyExists           an id belongs to something else
     ├── FailedPrecondition
     │   ├── SessionBusy         a script runs already
@@ -208,6 +209,41 @@ class NotFound(ExecgateError):
     """There is no such thing, or it is another principal's."""
 
 
+class ExecutionForgotten(NotFound):
+    """The connection broke, and the server that answers now no longer knows the command.
+
+    It was restarted, which ends its sessions, or too much time has passed. The command may
+    have been started and will not be again; the audit log says what became of it.
+    """
+
+    execution_id: str
+    """The execution."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        reason: str = "",
+        execution_id: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, code=code, reason=reason, metadata=metadata)
+        self.execution_id = execution_id
+
+    @classmethod
+    def of(cls, error: NotFound, execution_id: str) -> ExecutionForgotten:
+        """What the server's answer means."""
+        return cls(
+            f"the server no longer knows execution {execution_id} since the connection broke; "
+            f"it may have been restarted, which ends its sessions: {error.message}",
+            code=error.code,
+            reason=error.reason,
+            execution_id=execution_id,
+            metadata=error.metadata,
+        )
+
+
 class AlreadyExists(ExecgateError):
     """The id belongs to something else."""
 
@@ -262,7 +298,10 @@ class ConnectFailed(Unavailable):
 
 
 class Disconnected(Unavailable):
-    """The connection broke. What ran may still run: follow it with `Session.attach`."""
+    """The connection broke and did not come back. What ran may still run: see `execution_id`.
+
+    `Session.attach` follows it.
+    """
 
     execution_id: str
     """The execution that was followed. Empty: unknown, or none."""

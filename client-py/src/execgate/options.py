@@ -16,7 +16,8 @@ class MoreExecutionOptions(TypedDict, total=False):
 
     execution_id: str
     """An id of the caller's own, 1 to 64 of `[a-z0-9_-]`: a retry with the same id
-    follows the execution that exists and never runs the command twice."""
+    follows the execution that exists and never runs the command twice. Default: a random
+    one, chosen on this side, so that the client's own retries are harmless."""
     queue_if_busy: bool
     """Waits for its turn while another script runs, instead of SessionBusy."""
     expected_generation: int | None
@@ -33,6 +34,9 @@ class MoreExecutionOptions(TypedDict, total=False):
     """What happens when its output exceeds what the server retains."""
     checkpoint: CheckpointMode
     """Whether a checkpoint is made before it. Default: as the session says."""
+    resume: bool | Seconds | None
+    """What happens when the connection breaks while it runs: True goes on by itself, for a
+    minute without progress, a time for so long, False not at all. Default: the client's."""
 
 
 class MoreSessionOptions(TypedDict, total=False):

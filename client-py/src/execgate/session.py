@@ -13,6 +13,7 @@ from ._calls import OutputSelection
 from ._connection import Connection
 from ._files import get_file, put_file
 from ._requests import Command, ExecutionOptions, Input
+from ._resume import Resume
 from ._time import Seconds
 from .budget import Budget
 from .enums import Channel, ExecutionState, SignalKind
@@ -98,10 +99,11 @@ class Session:
         Raises:
             PolicyDenied: The policy denies it; nothing was started.
             SessionBusy: Another script runs.
-            Disconnected: The connection broke; the command may still run.
+            Disconnected: The connection broke and did not come back; the command may
+                still run. Up to then the call is repeated, which never runs it twice.
         """
         options = ExecutionOptions(timeout=timeout, stdin=stdin, env=env, cwd=cwd, **more)
-        return self._connection.call(_calls.run(self.id, command, options, budget))
+        return self._connection.run(_calls.run(self.id, command, options, budget))
 
     def exec(
         self,
@@ -115,7 +117,8 @@ class Session:
     ) -> ExecStream:
         """Starts a command and follows it, event by event, as things happen.
 
-        Returns when it has started, so with `queue_if_busy` when its turn has come.
+        Returns when it has started, so with `queue_if_busy` when its turn has come. When the
+        connection breaks, the stream attaches again where it was: see `resume`.
 
         >>> for event in s.exec("for i in 1 2 3; do echo $i; done"):
         ...     _ = sys.stdout.write(event.stdout.decode())
@@ -139,10 +142,21 @@ class Session:
         return ExecStream(self._connection, self.id, _calls.execute(self.id, command, options))
 
     def attach(
-        self, execution_id: str, *, offsets: Mapping[Channel, int] | None = None
+        self,
+        execution_id: str,
+        *,
+        offsets: Mapping[Channel, int] | None = None,
+        resume: Resume | None = None,
     ) -> ExecStream:
-        """Follows an execution that runs or has finished, from the given offsets on."""
-        return ExecStream(self._connection, self.id, _calls.attach(self.id, execution_id, offsets))
+        """Follows an execution that runs or has finished, from the given offsets on.
+
+        Args:
+            execution_id: The execution.
+            offsets: Where to begin, those of `ExecStream.offsets`. Default: at 0.
+            resume: As in `MoreExecutionOptions`.
+        """
+        call = _calls.attach(self.id, execution_id, offsets, resume)
+        return ExecStream(self._connection, self.id, call)
 
     def evaluate(self, command: Command) -> Verdict:
         """Says how the policy would judge a command, without running it."""

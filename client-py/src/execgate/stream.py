@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Iterator
 from types import TracebackType
 
@@ -11,10 +11,10 @@ from ._calls import StreamCall
 from ._collect import MAX_COLLECTED_BYTES
 from ._connection import Connection
 from ._following import Following, Texts
-from ._stdin import StdinWriting, pause
+from ._stdin import StdinWriting, written
 from .enums import Channel, ExecutionState, SignalKind
-from .errors import ExecgateError, ResourceExhausted
-from .events import Event, Output, Started
+from .errors import ExecgateError
+from .events import Event, Started
 from .result import Result
 
 
@@ -25,6 +25,9 @@ class ExecStream:
     read as they are asked for; a slow reader delays nobody. Dropping the stream, or
     `close()`, ends only the following: the command runs on (unless it was started with
     `on_disconnect=OnDisconnect.CANCEL`), and `Session.attach` finds it again.
+
+    When the connection breaks, it attaches again where it was, for as long as `resume` says;
+    its reader sees nothing of that.
 
     >>> with s.exec("echo out; echo err >&2") as stream:
     ...     written = sorted(event.stdout + event.stderr for event in stream)
@@ -44,7 +47,8 @@ class ExecStream:
         """Reads the first event; what refuses the command is raised here."""
         self._connection = connection
         self._session_id = session_id
-        self._following = Following(session_id, max_bytes)
+        self._following = Following(session_id, call, connection.resume, max_bytes)
+        self._writing = threading.Lock()
         self._responses = connection.stream(call)
         self._following.begin(self._receive())
         self._responses.execution_id = self.execution_id
@@ -53,6 +57,11 @@ class ExecStream:
     def execution_id(self) -> str:
         """The execution's id within its session."""
         return self.started.execution_id
+
+    @property
+    def offsets(self) -> dict[Channel, int]:
+        """The next byte of each channel that had any: where `Session.attach` goes on."""
+        return self._following.offsets
 
     @property
     def started(self) -> Started:
@@ -96,9 +105,9 @@ class ExecStream:
         """
         texts = Texts()
         for event in self:
-            text = texts.take(event)
-            if text and isinstance(event, Output):
-                yield event.channel, text
+            piece = texts.take(event)
+            if piece is not None:
+                yield piece
         yield from texts.finish()
 
     def write_stdin(
@@ -121,13 +130,27 @@ class ExecStream:
             FailedPrecondition: The command has ended, or its input is closed.
         """
         given = data.encode() if isinstance(data, str) else data
-        writing = StdinWriting(
-            self._session_id, self.execution_id, len(given), eof=eof, offset=offset
-        )
-        while not writing.done:
-            start, count = writing.piece()
-            write_piece(self._connection, writing, given[start : start + count])
-        return writing.offset or 0
+        with self._writing:
+            alone = offset is None
+            writing = StdinWriting(
+                self._session_id,
+                self.execution_id,
+                len(given),
+                eof=eof,
+                offset=self._following.written if alone else offset,
+                alone=alone,
+            )
+            try:
+                while not writing.done:
+                    start, count = writing.piece()
+                    data = given[start : start + count]
+                    steps = written(writing, data, self._following.resume, self.execution_id)
+                    self._connection.perform(steps)
+            finally:
+                # What came of an offset that was wrong is no place to go on from.
+                if alone or writing.done:
+                    self._following.written = writing.offset
+            return writing.offset or 0
 
     def close_stdin(self) -> None:
         """Ends the command's standard input; in a terminal it is Ctrl-D."""
@@ -159,24 +182,32 @@ class ExecStream:
         self.close()
 
     def _receive(self) -> Event:
+        while True:
+            try:
+                for response in self._responses:
+                    event = self._following.take(response)
+                    if event is not None:
+                        return event
+                raise self._responses.cut()
+            except ExecgateError as error:
+                pause = self._following.interrupted(error)
+            self._connection.pause(pause)
+            self._reconnect()
+
+    def _reconnect(self) -> None:
+        call = self._following.next_call()
         try:
-            for response in self._responses:
-                event = self._following.take(response)
-                if event is not None:
-                    return event
-            raise self._responses.cut()
+            self._responses = self._connection.stream(call)
         except ExecgateError as error:
-            # What `close` from another thread did is said by the stream itself.
-            self._following.failure = self._following.failure or error
-            raise self._following.failure from None
+            self._following.failure = error
+            raise
+        # Closed by another thread meanwhile, which ended the call before.
+        if self._following.failure is not None:
+            self._responses.cancel()
 
 
-def write_piece(connection: Connection, writing: StdinWriting, data: bytes) -> None:
+def write_piece(
+    connection: Connection, writing: StdinWriting, data: bytes, execution_id: str
+) -> None:
     """Writes the next piece, waiting while the command does not read."""
-    while True:
-        try:
-            writing.accepted(data, connection.call(writing.write(data)))
-        except ResourceExhausted as error:
-            time.sleep(pause(error))
-        else:
-            return
+    connection.perform(written(writing, data, connection.resume, execution_id))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _calls
 from .._address import find_address
 from .._requests import SessionOptions
+from .._resume import Resume
 from .._time import Seconds
 from .._token import find_token
 from ..enums import SessionState
@@ -34,14 +35,17 @@ class AsyncClient:
     Args:
         address: As for `execgate.Client`.
         token: As for `execgate.Client`.
+        resume: As for `execgate.Client`.
 
     Raises:
         ConfigurationError: The address or the token cannot be used.
     """
 
-    def __init__(self, address: str | None = None, token: str | None = None) -> None:
+    def __init__(
+        self, address: str | None = None, token: str | None = None, *, resume: Resume = True
+    ) -> None:
         found = find_address(address, os.environ)
-        self._connection = AsyncConnection(found, find_token(token, found, os.environ))
+        self._connection = AsyncConnection(found, find_token(token, found, os.environ), resume)
 
     @property
     def address(self) -> str:

@@ -10,12 +10,14 @@ import grpc
 import grpc.aio
 
 from .._address import Address
-from .._calls import Call, Listing, Paged, PageOf, StreamCall, StreamResponse
+from .._calls import Call, Listing, Paged, PageOf, RunCall, StreamCall, StreamResponse
 from .._channel import channel_options
+from .._resume import Attempts, Resume, Steps, run_to_its_end
 from .._status import disconnected, from_status, never_ready
 from .._stubs import Stubs
 from .._token import Token
 from ..errors import Cancelled, ClientClosed, ExecgateError
+from ..result import Result
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -27,8 +29,9 @@ _Page = TypeVar("_Page", bound=PageOf)
 class AsyncConnection:
     """A channel to one server, opened at the first call, of the event loop that makes it."""
 
-    def __init__(self, address: Address, token: Token | None) -> None:
+    def __init__(self, address: Address, token: Token | None, resume: Resume) -> None:
         self.address = address.target
+        self.resume = resume
         self._address = address
         self._metadata = token.metadata() if token else None
         # A channel belongs to the loop that runs when it is made.
@@ -51,6 +54,29 @@ class AsyncConnection:
             if self._closed:
                 raise self._closed_meanwhile() from None
             raise
+
+    async def run(self, run: RunCall) -> Result:
+        """Runs a command once, however often the call has to be repeated."""
+        resume = self.resume if run.resume is None else run.resume
+        return await self.perform(run_to_its_end(run, Attempts(resume, run.call.execution_id)))
+
+    async def perform(self, steps: Steps[_Value]) -> _Value:
+        """Takes steps one after the other, and returns what comes of them."""
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Call):
+                    try:
+                        value = await self.call(step)
+                    except ExecgateError as error:
+                        step = steps.throw(error)
+                    else:
+                        step = steps.send(value)
+                else:
+                    await asyncio.sleep(step)
+                    step = next(steps)
+        except StopIteration as end:
+            return cast("_Value", end.value)
 
     async def listing(self, listing: Listing[_Paged, _Page, _Value]) -> AsyncIterator[_Value]:
         """Makes a call for each page, as they are needed."""

@@ -39,7 +39,7 @@ async def _write(
             data = await asyncio.to_thread(plan.source.read, start, count)
             if len(data) < count:
                 raise plan.shrunk()
-            await write_piece(connection, writing, data)
+            await write_piece(connection, writing, data, execution_id)
     except ExecgateError as error:
         # The script's own words are better than that it reads no more.
         if not ended(error):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .. import _calls
 from .._calls import OutputSelection
 from .._requests import Command, ExecutionOptions, Input
+from .._resume import Resume
 from .._time import Seconds
 from ..budget import Budget
 from ..enums import Channel, ExecutionState, SignalKind
@@ -71,7 +72,7 @@ class AsyncSession:
     ) -> Result:
         """Runs a command to its end. A non-zero exit, a signal and a timeout are results."""
         options = ExecutionOptions(timeout=timeout, stdin=stdin, env=env, cwd=cwd, **more)
-        return await self._connection.call(_calls.run(self.id, command, options, budget))
+        return await self._connection.run(_calls.run(self.id, command, options, budget))
 
     def exec(
         self,
@@ -93,10 +94,14 @@ class AsyncSession:
         return OpeningStream(AsyncExecStream.open(self._connection, self.id, call))
 
     def attach(
-        self, execution_id: str, *, offsets: Mapping[Channel, int] | None = None
+        self,
+        execution_id: str,
+        *,
+        offsets: Mapping[Channel, int] | None = None,
+        resume: Resume | None = None,
     ) -> OpeningStream:
         """Follows an execution that runs or has finished, from the given offsets on."""
-        call = _calls.attach(self.id, execution_id, offsets)
+        call = _calls.attach(self.id, execution_id, offsets, resume)
         return OpeningStream(AsyncExecStream.open(self._connection, self.id, call))
 
     async def evaluate(self, command: Command) -> Verdict:

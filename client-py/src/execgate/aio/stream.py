@@ -10,10 +10,10 @@ from .. import _calls
 from .._calls import StreamCall
 from .._collect import MAX_COLLECTED_BYTES
 from .._following import Following, Texts
-from .._stdin import StdinWriting, pause
+from .._stdin import StdinWriting, written
 from ..enums import Channel, ExecutionState, SignalKind
-from ..errors import ExecgateError, ResourceExhausted
-from ..events import Event, Output, Started
+from ..errors import ExecgateError
+from ..events import Event, Started
 from ..result import Result
 from .connection import AsyncConnection, AsyncResponses
 
@@ -36,6 +36,7 @@ class AsyncExecStream:
         self._session_id = session_id
         self._responses = responses
         self._following = following
+        self._writing = asyncio.Lock()
 
     @classmethod
     async def open(
@@ -47,15 +48,21 @@ class AsyncExecStream:
     ) -> AsyncExecStream:
         """Reads the first event; what refuses the command is raised here."""
         responses = connection.stream(call)
-        stream = cls(connection, session_id, responses, Following(session_id, max_bytes))
+        following = Following(session_id, call, connection.resume, max_bytes)
+        stream = cls(connection, session_id, responses, following)
         stream._following.begin(await stream._receive())
-        responses.execution_id = stream.execution_id
+        stream._responses.execution_id = stream.execution_id
         return stream
 
     @property
     def execution_id(self) -> str:
         """The execution's id within its session."""
         return self.started.execution_id
+
+    @property
+    def offsets(self) -> dict[Channel, int]:
+        """The next byte of each channel that had any: where `Session.attach` goes on."""
+        return self._following.offsets
 
     @property
     def started(self) -> Started:
@@ -86,9 +93,9 @@ class AsyncExecStream:
         """The rest of the output as pieces of text, each with its channel."""
         texts = Texts()
         async for event in self:
-            text = texts.take(event)
-            if text and isinstance(event, Output):
-                yield event.channel, text
+            piece = texts.take(event)
+            if piece is not None:
+                yield piece
         for rest in texts.finish():
             yield rest
 
@@ -97,13 +104,27 @@ class AsyncExecStream:
     ) -> int:
         """Writes to the command's standard input; returns where the next write begins."""
         given = data.encode() if isinstance(data, str) else data
-        writing = StdinWriting(
-            self._session_id, self.execution_id, len(given), eof=eof, offset=offset
-        )
-        while not writing.done:
-            start, count = writing.piece()
-            await write_piece(self._connection, writing, given[start : start + count])
-        return writing.offset or 0
+        async with self._writing:
+            alone = offset is None
+            writing = StdinWriting(
+                self._session_id,
+                self.execution_id,
+                len(given),
+                eof=eof,
+                offset=self._following.written if alone else offset,
+                alone=alone,
+            )
+            try:
+                while not writing.done:
+                    start, count = writing.piece()
+                    data = given[start : start + count]
+                    steps = written(writing, data, self._following.resume, self.execution_id)
+                    await self._connection.perform(steps)
+            finally:
+                # What came of an offset that was wrong is no place to go on from.
+                if alone or writing.done:
+                    self._following.written = writing.offset
+            return writing.offset or 0
 
     async def close_stdin(self) -> None:
         """Ends the command's standard input; in a terminal it is Ctrl-D."""
@@ -133,27 +154,37 @@ class AsyncExecStream:
     async def _receive(self) -> Event:
         try:
             while True:
-                response = await self._responses.next()
-                if response is None:
-                    raise self._responses.cut()
-                event = self._following.take(response)
-                if event is not None:
-                    return event
-        except ExecgateError as error:
-            self._following.failure = self._following.failure or error
-            raise self._following.failure from None
+                try:
+                    return await self._next_event()
+                except ExecgateError as error:
+                    pause = self._following.interrupted(error)
+                await asyncio.sleep(pause)
+                self._reconnect()
         except asyncio.CancelledError:
             # gRPC has ended the call together with the wait for it.
             self._following.close()
             raise
 
+    async def _next_event(self) -> Event:
+        while True:
+            response = await self._responses.next()
+            if response is None:
+                raise self._responses.cut()
+            event = self._following.take(response)
+            if event is not None:
+                return event
 
-async def write_piece(connection: AsyncConnection, writing: StdinWriting, data: bytes) -> None:
-    """Writes the next piece, waiting while the command does not read."""
-    while True:
+    def _reconnect(self) -> None:
+        call = self._following.next_call()
         try:
-            writing.accepted(data, await connection.call(writing.write(data)))
-        except ResourceExhausted as error:
-            await asyncio.sleep(pause(error))
-        else:
-            return
+            self._responses = self._connection.stream(call)
+        except ExecgateError as error:
+            self._following.failure = error
+            raise
+
+
+async def write_piece(
+    connection: AsyncConnection, writing: StdinWriting, data: bytes, execution_id: str
+) -> None:
+    """Writes the next piece, waiting while the command does not read."""
+    await connection.perform(written(writing, data, connection.resume, execution_id))

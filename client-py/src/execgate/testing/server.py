@@ -9,6 +9,7 @@ from types import TracebackType
 
 import grpc
 
+from .._resume import Resume
 from ..aio import AsyncClient
 from ..client import Client
 from ..errors import ExecgateError, FailedPrecondition
@@ -112,13 +113,13 @@ class FakeServer:
         """Variables by which clients find it that are given neither address nor token."""
         return {"EXECGATE_ADDR": self.address, "EXECGATE_TOKEN": self.token}
 
-    def client(self) -> Client:
+    def client(self, *, resume: Resume = True) -> Client:
         """A client of it."""
-        return Client(self.address, token=self.token)
+        return Client(self.address, token=self.token, resume=resume)
 
-    def async_client(self) -> AsyncClient:
+    def async_client(self, *, resume: Resume = True) -> AsyncClient:
         """An asyncio client of it."""
-        return AsyncClient(self.address, token=self.token)
+        return AsyncClient(self.address, token=self.token, resume=resume)
 
     def stop(self) -> None:
         """Ends it, and every call at once, as a crash would."""
