@@ -13,6 +13,7 @@ mod audit;
 mod client;
 mod client_examples;
 mod client_files;
+mod client_resume;
 mod commands;
 mod gate;
 mod keep_alive;
