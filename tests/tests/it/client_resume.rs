@@ -140,7 +140,7 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, plan: &Plan, lef
                 }
             }
         };
-        if to.write_all(&buffer[..allowed]).await.is_err() || allowed < count {
+        if to.write_all(buffer.get(..allowed).unwrap()).await.is_err() || allowed < count {
             left.cut.notify_one();
             return;
         }
