@@ -2,7 +2,7 @@
 //! registered secret and no string of a known secret's shape.
 //!
 //! ```text
-//!            values.rs  every occurrence of a registered value ─┐
+//!            values.rs  registered values in all their forms ───┐
 //! push ─► ┤                                                     ├─► spans ─► emit.rs ─► out
 //!            scan.rs    anchors ─► shapes (tokens, names, …)   ─┘
 //! ```
@@ -15,6 +15,7 @@
 //! This room must not do I/O, log, or keep what it has let go.
 
 mod emit;
+mod forms;
 mod look;
 mod named;
 mod private_key;
@@ -22,6 +23,7 @@ mod scan;
 mod secret;
 mod shapes;
 mod values;
+mod view;
 
 use std::sync::Arc;
 
@@ -32,8 +34,8 @@ use self::look::End;
 use self::scan::Scanner;
 pub use self::secret::Secret;
 use self::shapes::Shapes;
-use self::values::Values;
 pub use self::values::{MAX_VALUE_BYTES, MIN_VALUE_BYTES};
+use self::values::{Patience, Values};
 
 /// The most bytes a redactor holds back: the longest undecided shape (a name, its
 /// separator and the first KiB of its value) or the
@@ -162,7 +164,7 @@ impl Redactor {
     /// turns out to have begun in it, its rest is hidden.
     pub fn flush_idle(&mut self, out: &mut Vec<u8>) {
         let values = self.rules.values.find(&self.held);
-        let live = self.rules.values.live_prefix(&self.held);
+        let live = self.rules.values.live_prefix(&self.held, Patience::Idle);
         let certain = self.scanner.certain_from(self.rules.shapes, &self.held);
         let value = values.first().map_or(self.held.len(), |value| value.start);
         let showable = self.emitter.show(live.min(certain).min(value));
@@ -195,7 +197,7 @@ impl Redactor {
         let values = self.rules.values.find(buffer);
         let scanned = self.scanner.scan(self.rules.shapes, buffer, end);
         let decided = match end {
-            End::Open => scanned.min(self.rules.values.live_prefix(buffer)),
+            End::Open => scanned.min(self.rules.values.live_prefix(buffer, Patience::Busy)),
             End::Closed => buffer.len(),
         };
         self.emitter.emit(
@@ -244,3 +246,5 @@ pub fn redact_text(rules: &RedactionRules, text: &str) -> String {
 mod stream_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod value_tests;

@@ -1,10 +1,13 @@
 //! Registered values: the ones that are promised never to leave. Finds every
-//! occurrence, overlapping ones too, and the beginning of one at the buffer's end.
+//! occurrence in each of a value's forms, overlapping ones too, and the beginning of one
+//! at the buffer's end.
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use zeroize::Zeroizing;
 
+use super::forms::{Form, Writing, forms};
 use super::secret::Secret;
+use super::view::{Escapes, View};
 
 /// Shortest value in bytes that can be registered: shorter ones occur by chance in
 /// any output, and hiding those shows more than it hides.
@@ -13,6 +16,28 @@ pub const MIN_VALUE_BYTES: usize = 4;
 /// Longest stretch in bytes searched for as one: longer values, such as key files,
 /// are searched for piece by piece, which keeps the hold-back small.
 pub const MAX_VALUE_BYTES: usize = 4096;
+
+/// Longest stretch of output in bytes in which a value is found, with the line ends and
+/// escape sequences in it.
+const MAX_FOUND_BYTES: usize = super::HOLD_BACK_MAX;
+
+/// Most bytes that an idle stream gives up of an encoded value, or of a value before a
+/// line end: there are so many encodings that most letters begin one, and a line must not
+/// wait for the next one because of its last letter.
+const MAX_GIVEN_UP: usize = 3;
+
+/// Most bytes in all forms for which the fast automaton is built; beyond, it would take
+/// megabytes, and a compact one is taken.
+const MAX_FAST_BYTES: usize = 8 * 1024;
+
+/// Who waits for the bytes behind a beginning of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// More bytes are on their way.
+    Busy,
+    /// The stream is silent, and somebody may wait for its last line.
+    Idle,
+}
 
 /// One occurrence of a registered value in a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,10 +57,12 @@ pub(super) struct Values {
 
 struct Compiled {
     automaton: AhoCorasick,
-    /// Name of each pattern of the automaton.
-    names: Vec<usize>,
+    /// Name of each pattern of the automaton, and whether a line end may stand in it.
+    patterns: Vec<(usize, bool)>,
     /// All patterns, sorted.
     sorted: Vec<Zeroizing<Vec<u8>>>,
+    /// Those that are values as they are.
+    plain: Vec<Zeroizing<Vec<u8>>>,
     /// Which bytes begin a pattern.
     first: [bool; 256],
     longest: usize,
@@ -45,12 +72,15 @@ impl Values {
     /// These and the `added` ones.
     pub(super) fn with(&self, added: impl Iterator<Item = (String, Secret)>) -> Self {
         let registered: Vec<_> = self.registered.iter().cloned().chain(added).collect();
-        let mut patterns: Vec<(Zeroizing<Vec<u8>>, usize)> = Vec::new();
+        let mut patterns: Vec<(Form, usize)> = Vec::new();
         for (name, (_, secret)) in registered.iter().enumerate() {
             patterns.extend(forms(secret).into_iter().map(|form| (form, name)));
         }
-        patterns.sort_by(|a, b| a.0.as_slice().cmp(b.0.as_slice()).then(a.1.cmp(&b.1)));
-        patterns.dedup_by(|a, b| a.0 == b.0);
+        patterns.sort_by(|(a, an), (b, bn)| {
+            let first = (a.bytes.as_slice(), a.writing, !a.wraps, an);
+            first.cmp(&(b.bytes.as_slice(), b.writing, !b.wraps, bn))
+        });
+        patterns.dedup_by(|a, b| a.0.bytes == b.0.bytes);
         let compiled = (!patterns.is_empty()).then(|| Compiled::new(patterns));
         Self {
             registered,
@@ -76,45 +106,36 @@ impl Values {
         let Some(compiled) = &self.compiled else {
             return Vec::new();
         };
-        // The plain search has a prefilter, the overlapping one does not.
-        if !compiled.automaton.is_match(buffer) {
-            return Vec::new();
+        let mut found = Vec::new();
+        for view in views(buffer) {
+            compiled.find(buffer, &view, &mut found);
         }
-        let mut found: Vec<FoundValue> = compiled
-            .automaton
-            .find_overlapping_iter(buffer)
-            .map(|hit| FoundValue {
-                start: hit.start(),
-                end: hit.end(),
-                name: compiled
-                    .names
-                    .get(hit.pattern().as_usize())
-                    .copied()
-                    .unwrap_or(usize::MAX),
-            })
-            .collect();
         found.sort_by_key(|value| (value.start, std::cmp::Reverse(value.end), value.name));
         found
     }
 
-    /// Where the longest beginning of a value that reaches the end of `buffer`
-    /// starts; its length if there is none.
-    pub(super) fn live_prefix(&self, buffer: &[u8]) -> usize {
+    /// Where the bytes start that the end of `buffer` leaves open: the longest beginning
+    /// of a value, or an escape sequence that may stand in one. Its length if there are
+    /// none.
+    pub(super) fn live_prefix(&self, buffer: &[u8], patience: Patience) -> usize {
         let Some(compiled) = &self.compiled else {
             return buffer.len();
         };
-        let from = buffer
-            .len()
-            .saturating_sub(compiled.longest.saturating_sub(1));
+        let from = buffer.len().saturating_sub(MAX_FOUND_BYTES - 1);
         let tail = buffer.get(from..).unwrap_or_default();
-        let begins = |at: usize| {
-            tail.get(at..)
-                .is_some_and(|rest| compiled.begins_with(rest))
-        };
-        (0..tail.len())
-            .find(|at| begins(*at))
+        views(tail)
+            .map(|view| compiled.live_prefix(tail, &view, patience))
+            .min()
             .map_or(buffer.len(), |at| from + at)
     }
+}
+
+/// The views of `buffer` that have to be looked at to see everything.
+fn views(buffer: &[u8]) -> impl Iterator<Item = View> {
+    let escapes = View::has_escapes(buffer).then_some(Escapes::Dropped);
+    std::iter::once(Escapes::Kept)
+        .chain(escapes)
+        .map(|escapes| View::new(buffer, escapes))
 }
 
 impl Compiled {
@@ -122,29 +143,86 @@ impl Compiled {
         clippy::expect_used,
         reason = "fails only beyond two billion bytes of values, which cannot be registered"
     )]
-    fn new(patterns: Vec<(Zeroizing<Vec<u8>>, usize)>) -> Self {
+    fn new(forms: Vec<(Form, usize)>) -> Self {
+        let bytes: usize = forms.iter().map(|(form, _)| form.bytes.len()).sum();
+        let kind = match bytes <= MAX_FAST_BYTES {
+            true => AhoCorasickKind::DFA,
+            false => AhoCorasickKind::ContiguousNFA,
+        };
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
-            .build(patterns.iter().map(|(form, _)| form.as_slice()))
+            .kind(Some(kind))
+            .build(forms.iter().map(|(form, _)| form.bytes.as_slice()))
             .expect("registered values fit an automaton");
         let mut first = [false; 256];
-        for byte in patterns.iter().filter_map(|(form, _)| form.first()) {
+        for byte in forms.iter().filter_map(|(form, _)| form.bytes.first()) {
             if let Some(flag) = first.get_mut(usize::from(*byte)) {
                 *flag = true;
             }
         }
-        let longest = patterns
+        let longest = forms.iter().map(|(form, _)| form.bytes.len()).max();
+        let plain = forms
             .iter()
-            .map(|(form, _)| form.len())
-            .max()
-            .unwrap_or(0);
-        let (sorted, names) = patterns.into_iter().unzip();
+            .filter(|(form, _)| form.writing == Writing::Plain)
+            .map(|(form, _)| form.bytes.clone())
+            .collect();
+        let (sorted, patterns) = forms
+            .into_iter()
+            .map(|(form, name)| (form.bytes, (name, form.wraps)))
+            .unzip();
         Self {
             automaton,
-            names,
+            patterns,
             sorted,
+            plain,
             first,
-            longest,
+            longest: longest.unwrap_or(0),
+        }
+    }
+
+    fn find(&self, buffer: &[u8], view: &View, found: &mut Vec<FoundValue>) {
+        // Most buffers hold no value, and the plain search is the faster one.
+        if !self.automaton.is_match(&view.bytes) {
+            return;
+        }
+        for hit in self.automaton.find_overlapping_iter(&view.bytes) {
+            let Some((name, wraps)) = self.patterns.get(hit.pattern().as_usize()) else {
+                continue;
+            };
+            let start = view.place(hit.start());
+            let end = view.place(hit.end().saturating_sub(1)) + 1;
+            let wrapped = || {
+                let place = buffer.get(start..end).unwrap_or_default();
+                memchr::memchr(b'\n', place).is_some()
+            };
+            let name = *name;
+            if end - start <= MAX_FOUND_BYTES && (*wraps || !wrapped()) {
+                found.push(FoundValue { start, end, name });
+            }
+        }
+    }
+
+    fn live_prefix(&self, buffer: &[u8], view: &View, patience: Patience) -> usize {
+        let shortest = view
+            .bytes
+            .len()
+            .saturating_sub(self.longest.saturating_sub(1));
+        let given_up = |at: usize, rest: &[u8]| {
+            patience == Patience::Idle
+                && rest.len() <= MAX_GIVEN_UP
+                && (!begins_one_of(&self.plain, rest) || {
+                    let shown = buffer.get(view.place(at)..).unwrap_or_default();
+                    memchr::memchr(b'\n', shown).is_some()
+                })
+        };
+        let live = (shortest..view.bytes.len()).find(|at| {
+            let rest = view.bytes.get(*at..).unwrap_or_default();
+            self.begins_with(rest) && !given_up(*at, rest)
+        });
+        let live = live.map_or(buffer.len(), |at| view.place(at));
+        match (patience, view.cut_escape) {
+            (Patience::Busy, Some(cut)) => live.min(cut),
+            _ => live,
         }
     }
 
@@ -156,47 +234,13 @@ impl Compiled {
         if begins != Some(&true) {
             return false;
         }
-        // Sorted: the first value greater than `rest` is the one that extends it.
-        let next = self.sorted.partition_point(|form| form.as_slice() <= rest);
-        self.sorted
-            .get(next)
-            .is_some_and(|form| form.starts_with(rest))
+        begins_one_of(&self.sorted, rest)
     }
 }
 
-/// The byte strings under which a value is searched for. Its encodings join here.
-fn forms(secret: &Secret) -> Vec<Zeroizing<Vec<u8>>> {
-    let value = secret.expose();
-    // The line end of a secret's file is not part of the secret.
-    let end = value
-        .iter()
-        .rposition(|byte| !matches!(byte, b'\n' | b'\r'))
-        .map_or(0, |at| at + 1);
-    let value = value.get(..end).unwrap_or_default();
-    let mut forms = pieces(value);
-    if value.contains(&b'\n') {
-        // A terminal turns every line end into two bytes.
-        let mut terminal = Zeroizing::new(Vec::with_capacity(value.len() * 2));
-        for byte in value {
-            if *byte == b'\n' && terminal.last() != Some(&b'\r') {
-                terminal.push(b'\r');
-            }
-            terminal.push(*byte);
-        }
-        forms.extend(pieces(&terminal));
-    }
-    forms
-}
-
-/// `value` in pieces of equal size, none above the maximum.
-fn pieces(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
-    if value.len() < MIN_VALUE_BYTES {
-        return Vec::new();
-    }
-    let count = value.len().div_ceil(MAX_VALUE_BYTES);
-    let size = value.len().div_ceil(count);
-    value
-        .chunks(size)
-        .map(|piece| Zeroizing::new(piece.to_vec()))
-        .collect()
+/// Whether one of the `sorted` patterns begins with `rest` and goes on.
+fn begins_one_of(sorted: &[Zeroizing<Vec<u8>>], rest: &[u8]) -> bool {
+    // The first pattern greater than `rest` is the one that extends it.
+    let next = sorted.partition_point(|form| form.as_slice() <= rest);
+    sorted.get(next).is_some_and(|form| form.starts_with(rest))
 }
