@@ -16,12 +16,14 @@
 
 mod emit;
 mod forms;
+mod learn;
 mod look;
 mod named;
 mod private_key;
 mod scan;
 mod secret;
 mod shapes;
+mod tokens;
 mod values;
 mod view;
 
@@ -30,6 +32,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use self::emit::{Emitter, Piece};
+pub use self::learn::{MIN_LEARNED_BYTES, assigned_secrets};
 use self::look::End;
 use self::scan::Scanner;
 pub use self::secret::Secret;

@@ -29,6 +29,12 @@ pub(super) enum Class {
     Base64Url,
     /// Letters, digits, `_`, `-` and `.`: base64url segments joined by dots.
     Dotted,
+    /// Letters, digits and what the base64 alphabets have besides, and the padding.
+    Base64,
+    /// Letters, digits and what an address escapes: `%2B`.
+    Escaped,
+    /// A path with an `@` in it.
+    Webhook,
     /// Letters, digits, `_`, `-` and `/`: the secret path of a web hook.
     Path,
     /// Whatever is neither blank nor quote.
@@ -48,6 +54,14 @@ impl Class {
             Self::Capitals => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
             Self::Base64Url => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
             Self::Dotted => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'),
+            Self::Base64 => {
+                byte.is_ascii_alphanumeric()
+                    || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'=' | b',')
+            }
+            Self::Escaped => {
+                byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'+' | b'/' | b'=')
+            }
+            Self::Webhook => Self::Path.has(byte) || byte == b'@',
             Self::Path => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'/'),
             Self::Credential => byte > b' ' && !matches!(byte, b'"' | b'\'' | b'`' | b'\\' | 0x7f),
             Self::Unquoted => {

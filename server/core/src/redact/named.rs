@@ -20,6 +20,30 @@ const MIN_VALUE: usize = 4;
 /// prose and code are more likely than a secret.
 const MIN_LOOSE_VALUE: usize = 8;
 
+/// What a secret-shaped name has in it.
+pub(super) const NAMES: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "pgpass",
+    "secret",
+    "token",
+    "apikey",
+    "api_key",
+    "api-key",
+    "accesskey",
+    "access_key",
+    "access-key",
+    "account_key",
+    "accountkey",
+    "auth_key",
+    "encryption_key",
+    "signing_key",
+    "private_key",
+    "privatekey",
+    "credential",
+];
+
 /// Words that may follow the anchor within a name: `SECRET_ACCESS_KEY`, `token2`.
 const NAME_PARTS: &[&str] = &[
     "access",
@@ -79,6 +103,18 @@ const PLACEHOLDERS: &[&str] = &[
     "example",
     "placeholder",
     "str",
+    "changeme",
+    "change-me",
+    "change_me",
+    "replaceme",
+    "replace-me",
+    "replace_me",
+    "yourpassword",
+    "your_password",
+    "your-password",
+    "enabled",
+    "disabled",
+    "default",
 ];
 
 /// A cursor that knows when the buffer ends before the text does.
@@ -218,6 +254,16 @@ fn ends_name(rest: &[u8]) -> bool {
                     .iter()
                     .any(|known| known.as_bytes().eq_ignore_ascii_case(part))
         })
+}
+
+/// Whether a variable of this name holds a secret.
+pub(super) fn is_secret_name(name: &[u8]) -> bool {
+    let name = name.to_ascii_lowercase();
+    NAMES.iter().any(|part| {
+        memchr::memmem::rfind(&name, part.as_bytes())
+            .and_then(|at| name.get(at + part.len()..))
+            .is_some_and(ends_name)
+    })
 }
 
 /// `=`, `:`, `:=` or `=>`, but no comparison and no path. Whether it is a colon.

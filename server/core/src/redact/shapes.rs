@@ -1,131 +1,21 @@
 //! The known shapes and the anchors that lead to them. One automaton finds every
 //! anchor in a pass; only there is a shape asked.
-//!
-//! The formats are facts from their issuers' documentation; the table is our own.
 
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::look::{self, Answer, Class, End};
+use super::tokens::TOKENS;
 use super::{named, private_key};
 
-/// A token that starts with a fixed prefix.
-struct Token {
-    kind: &'static str,
-    prefix: &'static str,
-    class: Class,
-    /// Fewest bytes behind the prefix.
-    min: usize,
-    /// Most bytes behind the prefix, if a longer run is something else.
-    max: Option<usize>,
-}
-
-const fn token(kind: &'static str, prefix: &'static str, class: Class, min: usize) -> Token {
-    Token {
-        kind,
-        prefix,
-        class,
-        min,
-        max: None,
-    }
-}
-
-const fn fixed(kind: &'static str, prefix: &'static str, class: Class, length: usize) -> Token {
-    Token {
-        kind,
-        prefix,
-        class,
-        min: length,
-        max: Some(length),
-    }
-}
-
-const TOKENS: &[Token] = &[
-    fixed("aws-key-id", "AKIA", Class::Capitals, 16),
-    fixed("aws-key-id", "ASIA", Class::Capitals, 16),
-    fixed("aws-key-id", "ABIA", Class::Capitals, 16),
-    fixed("aws-key-id", "ACCA", Class::Capitals, 16),
-    token("github-token", "ghp_", Class::Alnum, 36),
-    token("github-token", "gho_", Class::Alnum, 36),
-    token("github-token", "ghu_", Class::Alnum, 36),
-    token("github-token", "ghs_", Class::Alnum, 36),
-    token("github-token", "ghr_", Class::Alnum, 36),
-    token("github-token", "github_pat_", Class::Base64Url, 36),
-    token("gitlab-token", "glpat-", Class::Dotted, 20),
-    token("gitlab-token", "gldt-", Class::Dotted, 20),
-    token("gitlab-token", "glrt-", Class::Dotted, 20),
-    token("gitlab-token", "glptt-", Class::Dotted, 20),
-    token("gitlab-token", "glcbt-", Class::Dotted, 20),
-    token("slack-token", "xoxb-", Class::Base64Url, 20),
-    token("slack-token", "xoxp-", Class::Base64Url, 20),
-    token("slack-token", "xoxa-", Class::Base64Url, 20),
-    token("slack-token", "xoxr-", Class::Base64Url, 20),
-    token("slack-token", "xoxs-", Class::Base64Url, 20),
-    token("slack-token", "xoxe-", Class::Base64Url, 20),
-    token("slack-token", "xoxe.xox", Class::Dotted, 20),
-    token("slack-token", "xapp-", Class::Base64Url, 20),
-    token(
-        "slack-webhook",
-        "hooks.slack.com/services/",
-        Class::Path,
-        20,
-    ),
-    token("stripe-key", "sk_live_", Class::Alnum, 16),
-    token("stripe-key", "sk_test_", Class::Alnum, 16),
-    token("stripe-key", "rk_live_", Class::Alnum, 16),
-    token("stripe-key", "rk_test_", Class::Alnum, 16),
-    token("stripe-webhook", "whsec_", Class::Alnum, 24),
-    token("anthropic-key", "sk-ant-", Class::Base64Url, 24),
-    token("openai-key", "sk-proj-", Class::Base64Url, 24),
-    token("openai-key", "sk-svcacct-", Class::Base64Url, 24),
-    token("openai-key", "sk-admin-", Class::Base64Url, 24),
-    token("openrouter-key", "sk-or-v1-", Class::Alnum, 32),
-    token("openai-key", "sk-", Class::Alnum, 32),
-    token("google-key", "AIza", Class::Base64Url, 35),
-    token("google-token", "ya29.", Class::Dotted, 30),
-    token("google-secret", "GOCSPX-", Class::Base64Url, 24),
-    token("npm-token", "npm_", Class::Alnum, 36),
-    token("pypi-token", "pypi-AgE", Class::Base64Url, 50),
-    token("crates-token", "cio", Class::Alnum, 32),
-    token("rubygems-token", "rubygems_", Class::Alnum, 48),
-    token("docker-token", "dckr_pat_", Class::Base64Url, 24),
-    token("huggingface-token", "hf_", Class::Alnum, 30),
-    token("digitalocean-token", "dop_v1_", Class::Alnum, 60),
-    token("sendgrid-key", "SG.", Class::Dotted, 60),
-    token("vault-token", "hvs.", Class::Base64Url, 24),
-    token("databricks-token", "dapi", Class::Alnum, 32),
-    token("linear-key", "lin_api_", Class::Alnum, 32),
-    token("age-key", "AGE-SECRET-KEY-1", Class::Capitals, 50),
-];
-
 /// Anchors of the shapes that are more than a prefix.
-const NAMED: &[(&str, Shape)] = &[
+const OTHERS: &[(&str, Shape)] = &[
     ("eyJ", Shape::Jwt),
     ("://", Shape::Userinfo),
     ("authorization", Shape::Authorization),
     ("bearer ", Shape::Bearer),
     ("-----begin ", Shape::PrivateKey),
-    ("password", Shape::Named),
-    ("passwd", Shape::Named),
-    ("passphrase", Shape::Named),
-    ("pgpass", Shape::Named),
-    ("secret", Shape::Named),
-    ("token", Shape::Named),
-    ("apikey", Shape::Named),
-    ("api_key", Shape::Named),
-    ("api-key", Shape::Named),
-    ("accesskey", Shape::Named),
-    ("access_key", Shape::Named),
-    ("access-key", Shape::Named),
-    ("account_key", Shape::Named),
-    ("accountkey", Shape::Named),
-    ("auth_key", Shape::Named),
-    ("encryption_key", Shape::Named),
-    ("signing_key", Shape::Named),
-    ("private_key", Shape::Named),
-    ("privatekey", Shape::Named),
-    ("credential", Shape::Named),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,7 +65,8 @@ impl Shapes {
             .enumerate()
             .map(|(at, token)| (token.prefix, Shape::Token(at)));
         let (anchors, shapes): (Vec<Vec<u8>>, Vec<Shape>) = tokens
-            .chain(NAMED.iter().copied())
+            .chain(OTHERS.iter().copied())
+            .chain(named::NAMES.iter().map(|name| (*name, Shape::Named)))
             .map(|(anchor, shape)| (anchor.to_ascii_lowercase().into_bytes(), shape))
             .unzip();
         let automaton = AhoCorasick::builder()
@@ -251,8 +142,8 @@ impl Shapes {
         } = *anchor;
         let inside_word = before.is_some_and(|byte| byte.is_ascii_alphanumeric());
         match self.shapes.get(anchor.shape) {
-            Some(Shape::Token(at)) if !inside_word => match TOKENS.get(*at) {
-                Some(token) => token.ask(buffer, start, end),
+            Some(Shape::Token(at)) => match TOKENS.get(*at) {
+                Some(token) => token.ask(buffer, start, before, end),
                 None => Answer::No,
             },
             Some(Shape::Jwt) if !inside_word => jwt(buffer, start, end),
@@ -261,29 +152,8 @@ impl Shapes {
             Some(Shape::Authorization) => named::authorization(buffer, behind, end),
             Some(Shape::PrivateKey) => private_key::begin(buffer, start, end),
             Some(Shape::Named) => named::named(buffer, start, behind, end),
-            Some(Shape::Token(_) | Shape::Jwt | Shape::Bearer) | None => Answer::No,
+            Some(Shape::Jwt | Shape::Bearer) | None => Answer::No,
         }
-    }
-}
-
-impl Token {
-    fn ask(&self, buffer: &[u8], start: usize, end: End) -> Answer {
-        let rest = buffer.get(start..).unwrap_or_default();
-        if !rest.starts_with(self.prefix.as_bytes()) {
-            return Answer::No;
-        }
-        let run = look::run(buffer, start + self.prefix.len(), self.class, end);
-        if self.max.is_some_and(|max| run.len() > max) {
-            return Answer::No;
-        }
-        if run.open && run.len() < look::CERTAIN_AFTER {
-            return Answer::More;
-        }
-        if run.len() < self.min || !look::is_random(look::window(buffer, run)) {
-            return Answer::No;
-        }
-        let whole = look::Run { start, ..run };
-        look::accept(whole, self.class, self.kind)
     }
 }
 
