@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import TypeVar, cast
 
 import grpc
 import grpc.aio
 
+from .. import _calls
 from .._address import Address
 from .._calls import Call, Listing, Paged, PageOf, RunCall, StreamCall, StreamResponse
 from .._channel import channel_options
@@ -18,6 +21,14 @@ from .._stubs import Stubs
 from .._token import Token
 from ..errors import Cancelled, ClientClosed, ExecgateError
 from ..result import Result
+
+#: Time after which a read that waits is looked after, in seconds.
+LOOK_SECONDS = 1.0
+
+#: Silence after a message, and then again and again, after which a connection is tried, in
+#: seconds. The later one is longer than a server is silent.
+FIRST_SILENCE_SECONDS = 3.0
+SILENCE_SECONDS = 12.0
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -124,6 +135,22 @@ class AsyncConnection:
             raise ClientClosed("the client belongs to another event loop: make one for each")
         return self._stubs
 
+    async def touch(self) -> None:
+        """Sends something, so that a connection that is gone shows it."""
+        with contextlib.suppress(ExecgateError):
+            await self.call(replace(_calls.capabilities(), timeout=LOOK_SECONDS))
+
+    async def failure_of(
+        self, call: grpc.aio.UnaryStreamCall[object, StreamResponse], execution_id: str
+    ) -> ExecgateError:
+        """The exception for a stream that ended without a word."""
+        code = await call.code()
+        if code is grpc.StatusCode.OK or self._closed:
+            return disconnected(self.address, execution_id, "the stream was lost")
+        metadata = [(str(key), value) for key, value in await call.trailing_metadata()]
+        text = await call.details() or ""
+        return from_status(code, text, metadata, address=self.address, execution_id=execution_id)
+
     @property
     def closed(self) -> bool:
         """Whether it was closed."""
@@ -163,7 +190,7 @@ class AsyncResponses:
     async def next(self) -> StreamResponse | None:
         """The next answer. None: there are no more."""
         try:
-            response = await self._call.read()
+            response = await self._read()
         except grpc.aio.AioRpcError as error:
             raise self._connection.failure(error, self.execution_id) from None
         except asyncio.CancelledError:
@@ -175,6 +202,27 @@ class AsyncResponses:
             raise
         # gRPC's mark for the end has a type that cannot be named.
         return None if response is grpc.aio.EOF else cast("StreamResponse", response)
+
+    async def _read(self) -> object:
+        """The next message, also where gRPC forgets to tell that there is none.
+
+        When a connection is reset while messages arrive, a read may never end, though the
+        call has (seen with grpcio 1.62 to 1.85), and sometimes not even the call does, until
+        something else is sent.
+        """
+        reading = asyncio.ensure_future(self._call.read())
+        silent, patience = 0.0, FIRST_SILENCE_SECONDS
+        try:
+            while not (await asyncio.wait({reading}, timeout=LOOK_SECONDS))[0]:
+                if self._call.done():
+                    raise await self._connection.failure_of(self._call, self.execution_id)
+                silent += LOOK_SECONDS
+                if silent >= patience:
+                    silent, patience = 0.0, SILENCE_SECONDS
+                    await self._connection.touch()
+            return reading.result()
+        finally:
+            reading.cancel()
 
     def cut(self) -> ExecgateError:
         """The error for a stream that ended too early without one."""
