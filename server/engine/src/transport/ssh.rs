@@ -1,12 +1,45 @@
-//! The SSH transport: processes of another machine, each on a channel of a connection that
-//! many sessions of one principal share.
+//! The SSH transport: processes of another machine, each on a channel.
+//!
+//! ```text
+//! Ssh ──► Pool (a principal and a host) ──► Connection ──► channel ──► loader ──► program
+//!              └─ control connections: signals, looks, pipes for input
+//! SshTransport: one session's connections, marker and programs
+//! ```
+//!
+//! Without a terminal a channel is a socket pair on the other side, as a local session's
+//! input is, and stderr comes as extended data. With one, the shell reads its commands from
+//! a named pipe, so that what is typed never becomes a command. The remote process outlives
+//! its channel: what is dropped here is ended by a program beside it.
 
+mod channel;
+mod connection;
+mod login;
+mod pool;
+mod process;
 mod settings;
+mod verify;
 
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use data_encoding::HEXLOWER;
 use execgate_core::ids::Principal;
+use execgate_core::outcome::ObservedBy;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 
-use super::TransportError;
-use crate::target::{Place, SshTarget};
+use super::remote::{self, Beside, Environment, MARKER_NAME, Orders, Preface, Survey};
+use super::{
+    EndedProcess, Leftovers, NamedInput, Process, Program, ProgramStreams, Transport,
+    TransportError,
+};
+use crate::random;
+use crate::target::{DEFAULT_PATH, Place, SshTarget, Target};
+use channel::NotBegun;
+use pool::{Connections, Pool};
+use process::{Shape, into_process};
 pub use settings::{
     Credential, DEFAULT_CONNECT_TIMEOUT, DEFAULT_KEEPALIVE, DEFAULT_PORT, Host, KEEPALIVE_MISSES,
     Password, SshSettings, Trust, UnknownHost,
@@ -15,27 +48,262 @@ pub use settings::{
 /// The connections to machines reached through SSH.
 #[derive(Debug)]
 pub(crate) struct Ssh {
-    settings: SshSettings,
+    settings: Arc<SshSettings>,
+    pools: Mutex<HashMap<(Principal, String), Arc<Pool>>>,
 }
 
 impl Ssh {
     pub(crate) fn new(settings: SshSettings) -> Self {
-        Self { settings }
+        Self {
+            settings: Arc::new(settings),
+            pools: Mutex::new(HashMap::new()),
+        }
     }
 
-    /// Reaches a target.
+    /// Reaches a target: connected, logged in, and asked where its sessions begin.
     pub(crate) async fn reach(
         &self,
-        _principal: &Principal,
+        principal: &Principal,
         target: &SshTarget,
     ) -> Result<Place, TransportError> {
-        let target = match target {
-            SshTarget::Profile(name) => format!("ssh:{name}"),
-            SshTarget::Inline(host) => format!("ssh:{}", host.host),
-        };
-        Err(TransportError::Unreachable {
-            reason: format!("{} profiles, no connection yet", self.settings.hosts.len()),
-            target,
+        let pool = self.pool(principal, target)?;
+        let control: Arc<dyn Beside> = Arc::new(Control(Arc::clone(&pool)));
+        let survey = remote::survey(control.as_ref()).await?;
+        let marker = HEXLOWER.encode(&random::bytes::<16>()?);
+        let home = survey.home.clone();
+        Ok(Place {
+            name: pool.target.clone(),
+            env: environment(&survey),
+            home,
+            isolation: Target::remote_isolation(),
+            observer: ObservedBy::Sshd,
+            transport: Arc::new(SshTransport(Arc::new(Link {
+                pool,
+                control,
+                own: Connections::default(),
+                marker,
+                survey,
+                programs: Mutex::new(HashMap::new()),
+                next: AtomicU64::new(1),
+            }))),
         })
+    }
+
+    fn pool(&self, principal: &Principal, target: &SshTarget) -> Result<Arc<Pool>, TransportError> {
+        let settings = Arc::clone(&self.settings);
+        match target {
+            SshTarget::Profile(name) => {
+                let found = settings.hosts.get(name);
+                let host = found.ok_or_else(|| TransportError::NoSuchTarget {
+                    target: format!("ssh:{name}"),
+                    reason: "the server has no such host profile".to_owned(),
+                })?;
+                let key = (principal.clone(), name.clone());
+                let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+                let pool = pools.entry(key).or_insert_with(|| {
+                    let target = format!("ssh:{name}");
+                    Arc::new(Pool::new(target, Arc::new(host.clone()), settings.clone()))
+                });
+                Ok(Arc::clone(pool))
+            }
+            SshTarget::Inline(host) if settings.inline.is_some() => {
+                // Connections that were made with a caller's own words are not shared.
+                let target = format!("ssh:{}", host.host);
+                Ok(Arc::new(Pool::new(target, Arc::clone(host), settings)))
+            }
+            SshTarget::Inline(host) => Err(TransportError::NotAllowed {
+                target: format!("ssh:{}", host.host),
+                reason: "the server takes host profiles only".to_owned(),
+            }),
+        }
+    }
+}
+
+/// What sessions there find in their environment: the target's, never the server's.
+fn environment(survey: &Survey) -> BTreeMap<String, String> {
+    let path = match survey.path.as_str() {
+        "" => DEFAULT_PATH,
+        path => path,
+    };
+    [
+        ("PATH", path),
+        ("USER", &survey.user),
+        ("LOGNAME", &survey.user),
+        ("LANG", &survey.lang),
+    ]
+    .into_iter()
+    .filter(|(_, value)| !value.is_empty())
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect()
+}
+
+/// Another machine, for one session.
+#[derive(Debug)]
+struct SshTransport(Arc<Link>);
+
+/// What a session's programs there share.
+pub(super) struct Link {
+    pool: Arc<Pool>,
+    control: Arc<dyn Beside>,
+    own: Connections,
+    /// By this value the session's processes are known.
+    marker: String,
+    survey: Survey,
+    /// The programs that run, by a number of their own.
+    programs: Mutex<HashMap<u64, i32>>,
+    next: AtomicU64,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("target", &self.pool.target)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    fn lock_programs(&self) -> MutexGuard<'_, HashMap<u64, i32>> {
+        self.programs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, pid: i32) -> u64 {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.lock_programs().insert(id, pid);
+        id
+    }
+}
+
+impl SshTransport {
+    async fn spawn_program(&self, program: &Program) -> Result<Process, TransportError> {
+        let link = &self.0;
+        let nonce = HEXLOWER.encode(&random::bytes::<16>()?);
+        // In a terminal the commands come by a way of their own.
+        let commands = match program.streams {
+            ProgramStreams::Terminal(_) => Some(self.open_input().await?),
+            ProgramStreams::Separate => None,
+        };
+        let pipe = commands.as_ref().map(|input| input.path.as_str());
+        let orders = Orders::program(program, nonce, &link.marker, pipe);
+        let channel = link.own.channel(&link.pool).await?;
+        let terminal = match program.streams {
+            ProgramStreams::Terminal(size) => Some(size),
+            ProgramStreams::Separate => None,
+        };
+        let begun = start(&link.pool, channel, &orders, Environment::Clean, terminal).await?;
+        match begun.preface {
+            Preface::Failed(kind) => Err(remote::launch_error(program, kind)),
+            Preface::Started(pid) => {
+                let shape = Shape {
+                    stdin: program.stdin,
+                    commands,
+                    terminal: terminal.is_some(),
+                };
+                let id = link.enter(pid);
+                Ok(into_process(
+                    begun,
+                    shape,
+                    pid,
+                    Some((Arc::clone(link), id)),
+                ))
+            }
+        }
+    }
+}
+
+impl Transport for SshTransport {
+    fn spawn<'a>(&'a self, program: &'a Program) -> BoxFuture<'a, Result<Process, TransportError>> {
+        self.spawn_program(program).boxed()
+    }
+
+    fn open_input(&self) -> BoxFuture<'_, Result<NamedInput, TransportError>> {
+        remote::open_input(&self.0.control, &self.0.survey.inputs).boxed()
+    }
+
+    fn close(&self, leftovers: Leftovers) -> BoxFuture<'_, Vec<EndedProcess>> {
+        async move {
+            let link = &self.0;
+            let programs: Vec<i32> = link.lock_programs().values().copied().collect();
+            let marker = format!("{MARKER_NAME}={}", link.marker);
+            let closed = remote::close(link.control.as_ref(), &marker, &programs, leftovers).await;
+            link.pool.keep(link.own.take().await);
+            match closed {
+                Ok(ended) => ended,
+                Err(error) => {
+                    // What runs there now is out of reach: that much can be said.
+                    tracing::warn!(target = %link.pool.target, %error, "session not cleaned up");
+                    Vec::new()
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Starts a loader on a channel and gives it its orders.
+async fn start(
+    pool: &Pool,
+    channel: russh::Channel<russh::client::Msg>,
+    orders: &Orders,
+    environment: Environment,
+    terminal: Option<super::WindowSize>,
+) -> Result<channel::Begun, TransportError> {
+    let unreachable = |reason: String| TransportError::Unreachable {
+        target: pool.target.clone(),
+        reason,
+    };
+    if let Some(size) = terminal {
+        process::request_terminal(&channel, size)
+            .await
+            .map_err(|error| unreachable(error.to_string()))?;
+    }
+    channel
+        .exec(true, remote::loader(orders, environment))
+        .await
+        .map_err(|error| unreachable(error.to_string()))?;
+    channel::begin(channel, orders)
+        .await
+        .map_err(|not| match not {
+            NotBegun::Broken => unreachable("the connection broke".to_owned()),
+            NotBegun::Refused(reason) => TransportError::Unusable {
+                target: pool.target.clone(),
+                reason,
+            },
+        })
+}
+
+/// Programs beside sessions, on the control connections.
+#[derive(Debug)]
+struct Control(Arc<Pool>);
+
+impl Beside for Control {
+    fn start<'a>(
+        &'a self,
+        script: &'a str,
+        environment: Environment,
+    ) -> BoxFuture<'a, Result<Process, TransportError>> {
+        async move {
+            let nonce = HEXLOWER.encode(&random::bytes::<16>()?);
+            let orders = Orders::script(script, nonce);
+            let channel = self.0.control_channel().await?;
+            let begun = start(&self.0, channel, &orders, environment, None).await?;
+            let Preface::Started(pid) = begun.preface else {
+                return Err(TransportError::Unusable {
+                    target: self.0.target.clone(),
+                    reason: "its shell did not follow orders".to_owned(),
+                });
+            };
+            let shape = Shape {
+                stdin: super::ProgramStdin::Pipe,
+                commands: None,
+                terminal: false,
+            };
+            Ok(into_process(begun, shape, pid, None))
+        }
+        .boxed()
+    }
+
+    fn target(&self) -> &str {
+        &self.0.target
     }
 }
