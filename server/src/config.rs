@@ -12,6 +12,7 @@ mod file;
 mod listen;
 mod secret;
 mod sections;
+mod ssh;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub use file::FileConfig;
 pub use listen::{DEFAULT_TCP_PORT, ListenAddress};
 pub use secret::{RegisteredSecret, SecretSource, SecretText};
 pub use sections::{Audit, Executions, Limits, Local, Policy, PolicyName, Redaction, Sessions};
+pub use ssh::{Ssh, SshHost, Trust};
 
 /// Name of the socket that a server listens on by default, in its data directory.
 const SOCKET_NAME: &str = "execgate.sock";
@@ -53,6 +55,8 @@ pub struct Config {
     pub redaction: Redaction,
     /// The audit log.
     pub audit: Audit,
+    /// Machines reached through SSH.
+    pub ssh: Ssh,
 }
 
 /// What flags and variables say, over what the file says.
@@ -110,6 +114,7 @@ impl Config {
             policy,
             redaction: file.redaction.load(variables)?,
             audit: file.audit,
+            ssh: file.ssh.load(variables)?,
         };
         config.validate()?;
         Ok(config)
@@ -130,6 +135,7 @@ impl Config {
         self.sessions.validate()?;
         self.limits.validate()?;
         self.executions.validate()?;
+        self.ssh.validate()?;
         for (index, address) in self.listen.iter().enumerate() {
             if self
                 .listen

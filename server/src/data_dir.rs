@@ -27,6 +27,8 @@ const MAX_FILE_BYTES: u64 = 128;
 const AUDIT_NAME: &str = "audit";
 /// The directory of output that memory does not hold.
 const RETAINED_NAME: &str = "retained";
+/// The keys of SSH hosts that were trusted on first use.
+const LEARNED_HOSTS_NAME: &str = "ssh_known_hosts";
 /// The key of the keyed hashes in the audit log.
 const HASH_KEY_NAME: &str = "audit-hash.key";
 
@@ -99,6 +101,12 @@ impl DataDir {
     #[must_use]
     pub fn retained(&self) -> PathBuf {
         self.path.join(RETAINED_NAME)
+    }
+
+    /// Where the keys of SSH hosts are kept that were trusted on first use.
+    #[must_use]
+    pub fn learned_hosts(&self) -> PathBuf {
+        self.path.join(LEARNED_HOSTS_NAME)
     }
 
     /// The key of the keyed hashes in the audit log, made at first start.

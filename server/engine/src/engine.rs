@@ -197,6 +197,7 @@ impl Engine {
             home: local.home.clone(),
             env: local.environment(),
             isolation: self.isolation.clone(),
+            secrets: Vec::new(),
             observer: ObservedBy::Kernel,
         })
     }
@@ -271,7 +272,7 @@ impl Engine {
                 env: target.environment(&settings.env, settings.terminal.is_some(), &program),
                 program,
                 terminal: settings.terminal,
-                redaction: self.settings.redaction.clone(),
+                redaction: target.redaction(&self.settings.redaction),
             };
             match Shell::start(target.transport.as_ref(), &spec, cwd).await {
                 Err(Error::Transport(TransportError::Launch {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use execgate_core::outcome::ObservedBy;
+use execgate_core::redact::{RedactionRules, Secret};
 
 use crate::local::{Control, ControlLevel, Isolation};
 use crate::transport::Transport;
@@ -69,11 +70,19 @@ pub(crate) struct Place {
     pub(crate) env: BTreeMap<String, String>,
     /// How its sessions are kept from the gate.
     pub(crate) isolation: Isolation,
+    /// What must never be shown of its sessions' output: what they were opened with.
+    pub(crate) secrets: Vec<Secret>,
     /// Who sees how processes end there.
     pub(crate) observer: ObservedBy,
 }
 
 impl Place {
+    /// What is hidden in its sessions.
+    pub(crate) fn redaction(&self, rules: &RedactionRules) -> RedactionRules {
+        let secrets = self.secrets.iter();
+        rules.with_values(secrets.map(|secret| ("credential", secret.clone())))
+    }
+
     /// The environment of a session: a fixed base, the target's, the session's own.
     pub(crate) fn environment(
         &self,

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::ConfigError;
 use super::listen::ListenAddress;
 use super::sections::{Audit, Executions, Limits, Local, Policy, RedactionKeys, Sessions};
+use super::ssh::Ssh;
 
 /// Bytes of the file at most: it has a page of keys, not a database.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -34,6 +35,8 @@ pub struct FileConfig {
     pub redaction: RedactionKeys,
     /// The audit log.
     pub audit: Audit,
+    /// Machines reached through SSH.
+    pub ssh: Ssh,
 }
 
 impl FileConfig {

@@ -122,11 +122,7 @@ impl SecretEntry {
     /// Fetches the value.
     pub(super) fn load(self, variables: Variables<'_>) -> Result<RegisteredSecret, ConfigError> {
         let Self { name, source } = self;
-        let value = match &source {
-            SecretSource::Value(value) => Ok(value.clone()),
-            SecretSource::Env(variable) => from_variable(variable, variables),
-            SecretSource::File(path) => from_file(path),
-        };
+        let value = fetch(&source, variables);
         match value.and_then(check_length) {
             Ok(value) => Ok(RegisteredSecret {
                 name,
@@ -135,6 +131,15 @@ impl SecretEntry {
             }),
             Err(problem) => Err(ConfigError::Secret { name, problem }),
         }
+    }
+}
+
+/// What a source holds, whatever its length.
+pub(super) fn fetch(source: &SecretSource, variables: Variables<'_>) -> Result<SecretText, String> {
+    match source {
+        SecretSource::Value(value) => Ok(value.clone()),
+        SecretSource::Env(variable) => from_variable(variable, variables),
+        SecretSource::File(path) => from_file(path),
     }
 }
 

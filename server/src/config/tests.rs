@@ -60,6 +60,13 @@ secret = []
 
 [audit]
 sync = true
+
+[ssh]
+allow_inline = false
+inline_trust = "strict"
+known_hosts = []
+
+[ssh.hosts]
 "#;
     assert_eq!(config.to_toml().unwrap(), expected);
 }

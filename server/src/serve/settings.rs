@@ -12,7 +12,6 @@ use execgate_core::shell::ShellKind;
 use execgate_engine::EngineSettings;
 use execgate_engine::execution::{Retention, RetentionLimits};
 use execgate_engine::local::LocalSettings;
-use execgate_engine::transport::ssh::SshSettings;
 use rustix::fs::{Access, access};
 
 use super::local_user::SessionUser;
@@ -49,7 +48,7 @@ impl Settings {
                 hidden: vec![dir.path().to_owned()],
                 env,
             },
-            ssh: SshSettings::default(),
+            ssh: config.ssh.settings(dir.learned_hosts()),
             policy: policy(config)?,
             redaction: redaction(config),
             hash_key: dir.hash_key()?,
@@ -110,9 +109,10 @@ fn redaction(config: &Config) -> RedactionRules {
         false => RedactionRules::none(),
     };
     let secrets = config.redaction.secret.iter();
-    rules.with_values(
-        secrets.map(|secret| (secret.name.clone(), Secret::new(secret.value.expose()))),
-    )
+    let secrets = secrets.map(|secret| (secret.name.clone(), secret.value.expose()));
+    // What opens other machines is never shown, on whatever way it came into an output.
+    let secrets = secrets.chain(config.ssh.secrets());
+    rules.with_values(secrets.map(|(name, secret)| (name, Secret::new(secret))))
 }
 
 /// The part of the server's environment that sessions may see.

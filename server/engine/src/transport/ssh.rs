@@ -76,6 +76,7 @@ impl Ssh {
             env: environment(&survey),
             home,
             isolation: Target::remote_isolation(),
+            secrets: pool.host.secrets(),
             observer: ObservedBy::Sshd,
             transport: Arc::new(SshTransport(Arc::new(Link {
                 pool,

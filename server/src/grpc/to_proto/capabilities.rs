@@ -2,6 +2,7 @@
 
 use execgate_core::budget::MAX_MAX_BYTES;
 use execgate_core::ids::Principal;
+use execgate_engine::target::Target;
 use execgate_proto::{MAX_MESSAGE_BYTES, v1};
 
 use super::fence;
@@ -32,11 +33,7 @@ pub(crate) fn capabilities(edge: &Edge, principal: &Principal) -> v1::GetCapabil
     v1::GetCapabilitiesResponse {
         api_version: API_VERSION.to_owned(),
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
-        transports: vec![
-            local(edge),
-            missing(v1::TransportKind::Ssh),
-            missing(v1::TransportKind::Docker),
-        ],
+        transports: vec![local(edge), ssh(edge), missing(v1::TransportKind::Docker)],
         limits: Some(limits(edge)),
         features: FEATURES.map(str::to_owned).to_vec(),
         principal: principal.to_string(),
@@ -58,6 +55,25 @@ fn local(edge: &Edge) -> v1::TransportCapabilities {
             .iter()
             .map(|shell| shell_kind(*shell).into())
             .collect(),
+        ..v1::TransportCapabilities::default()
+    }
+}
+
+fn ssh(edge: &Edge) -> v1::TransportCapabilities {
+    let settings = &edge.engine.settings().ssh;
+    let available = !settings.hosts.is_empty() || settings.inline.is_some();
+    v1::TransportCapabilities {
+        kind: v1::TransportKind::Ssh.into(),
+        available,
+        unavailable_reason: match available {
+            true => String::new(),
+            false => "the operator has configured no host".to_owned(),
+        },
+        terminal: true,
+        argv: true,
+        signals: true,
+        fence: Some(fence(&Target::remote_isolation())),
+        profiles: settings.hosts.keys().cloned().collect(),
         ..v1::TransportCapabilities::default()
     }
 }

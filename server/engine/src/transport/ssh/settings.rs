@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use execgate_core::redact::Secret;
+
 /// How machines are reached through SSH.
 #[derive(Debug, Clone, Default)]
 pub struct SshSettings {
@@ -14,9 +16,6 @@ pub struct SshSettings {
     /// Whether callers may describe hosts of their own; their keys are judged by this
     /// host's trust and known hosts.
     pub inline: Option<Trust>,
-    /// Whether names that are no profile are looked up by OpenSSH's client (`ssh -G`), and
-    /// how far the keys of such hosts are trusted.
-    pub resolve: Option<Trust>,
     /// Where keys that were trusted on first use are kept.
     pub learned_hosts: PathBuf,
 }
@@ -41,6 +40,28 @@ pub struct Host {
     pub keepalive: Duration,
     /// Limit of connecting, exchanging keys and logging in together.
     pub connect_timeout: Duration,
+}
+
+impl Host {
+    /// What opens it, as far as that is known here.
+    pub(super) fn secrets(&self) -> Vec<Secret> {
+        let mut secrets = Vec::new();
+        for credential in &self.credentials {
+            match credential {
+                Credential::Agent(_) => {}
+                Credential::KeyFile { passphrase, .. } => secrets.extend(passphrase),
+                Credential::Key { text, passphrase } => {
+                    secrets.push(text);
+                    secrets.extend(passphrase);
+                }
+                Credential::Password(password) => secrets.push(password),
+            }
+        }
+        secrets
+            .into_iter()
+            .map(|text| Secret::new(text.expose()))
+            .collect()
+    }
 }
 
 /// Port of SSH.
