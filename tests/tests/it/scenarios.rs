@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
+use execgate_client::proto::create_session_request::Target;
+
 use crate::support::Server;
 
 /// Longer than any story takes, so that a hang becomes a failure.
@@ -41,10 +43,14 @@ stories! {
 }
 
 async fn tell(name: &str) {
+    tell_on(&Server::start(), name, None).await;
+}
+
+/// Tells a story on a kind of target.
+pub(crate) async fn tell_on(server: &Server, name: &str, target: Option<Target>) {
     let text = fs::read_to_string(folder().join(format!("{name}.toml"))).unwrap();
     let story: story::Story = story::read(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
-    let server = Server::start();
-    let telling = teller::tell(&server, story);
+    let telling = teller::tell(server, story, target);
     tokio::time::timeout(LIMIT, telling)
         .await
         .unwrap_or_else(|_| panic!("{name}: not at its end after {LIMIT:?}"));

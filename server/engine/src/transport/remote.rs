@@ -13,14 +13,18 @@
 //! run here never asks the session's shell for anything.
 
 mod beside;
+mod clock;
 mod input;
 mod orders;
 mod quote;
+mod standing;
 mod survey;
 
 pub(super) use beside::{close, drop_program, inspect, signal};
+pub(super) use clock::Clock;
 pub(super) use input::open_input;
 pub(super) use orders::{MAX_NOISE_BYTES, Orders, Preface, launch_error, loader};
+pub(super) use standing::Standing;
 pub(super) use survey::{Survey, survey};
 
 use std::fmt;
@@ -41,6 +45,18 @@ pub(super) trait Beside: fmt::Debug + Send + Sync {
         script: &'a str,
         environment: Environment,
     ) -> BoxFuture<'a, Result<Process, TransportError>>;
+
+    /// What the target's clock says, once it has been asked. Where that is not kept, ages
+    /// of processes are told with a margin.
+    fn clock(&self) -> Option<&Clock> {
+        None
+    }
+
+    /// Where a program is kept that answers one question after another; nothing where
+    /// each has a program of its own.
+    fn standing(&self) -> Option<&Standing> {
+        None
+    }
 
     /// What records call the target.
     fn target(&self) -> &str;

@@ -30,9 +30,11 @@ use execgate_core::outcome::ObservedBy;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::remote::{self, Beside, Environment, MARKER_NAME, Orders, Preface, Survey};
+use super::remote::{
+    self, Beside, Clock, Environment, MARKER_NAME, Orders, Preface, Standing, Survey,
+};
 use super::{
-    EndedProcess, Leftovers, NamedInput, Process, Program, ProgramStreams, Transport,
+    EndedProcess, Leftovers, NamedInput, Process, Program, ProgramStdin, ProgramStreams, Transport,
     TransportError,
 };
 use crate::random;
@@ -67,7 +69,11 @@ impl Ssh {
         target: &SshTarget,
     ) -> Result<Place, TransportError> {
         let pool = self.pool(principal, target)?;
-        let control: Arc<dyn Beside> = Arc::new(Control(Arc::clone(&pool)));
+        let control: Arc<dyn Beside> = Arc::new(Control {
+            pool: Arc::clone(&pool),
+            clock: Clock::default(),
+            standing: Standing::default(),
+        });
         let survey = remote::survey(control.as_ref()).await?;
         let marker = HEXLOWER.encode(&random::bytes::<16>()?);
         let home = survey.home.clone();
@@ -151,7 +157,7 @@ pub(super) struct Link {
     marker: String,
     survey: Survey,
     /// The programs that run, by a number of their own.
-    programs: Mutex<HashMap<u64, i32>>,
+    programs: Mutex<HashMap<u64, Running>>,
     next: AtomicU64,
 }
 
@@ -163,14 +169,21 @@ impl fmt::Debug for Link {
     }
 }
 
+/// A program of a session.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    pid: i32,
+    is_shell: bool,
+}
+
 impl Link {
-    fn lock_programs(&self) -> MutexGuard<'_, HashMap<u64, i32>> {
+    fn lock_programs(&self) -> MutexGuard<'_, HashMap<u64, Running>> {
         self.programs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, pid: i32) -> u64 {
+    fn enter(&self, running: Running) -> u64 {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.lock_programs().insert(id, pid);
+        self.lock_programs().insert(id, running);
         id
     }
 }
@@ -200,7 +213,8 @@ impl SshTransport {
                     commands,
                     terminal: terminal.is_some(),
                 };
-                let id = link.enter(pid);
+                let is_shell = program.stdin == ProgramStdin::Private;
+                let id = link.enter(Running { pid, is_shell });
                 Ok(into_process(
                     begun,
                     shape,
@@ -224,12 +238,21 @@ impl Transport for SshTransport {
     fn close(&self, leftovers: Leftovers) -> BoxFuture<'_, Vec<EndedProcess>> {
         async move {
             let link = &self.0;
-            let programs: Vec<i32> = link.lock_programs().values().copied().collect();
+            let running: Vec<Running> = link.lock_programs().values().copied().collect();
+            let programs: Vec<i32> = running.iter().map(|program| program.pid).collect();
+            let is_shell = |pid| running.iter().any(|p| p.pid == pid && p.is_shell);
             let marker = format!("{MARKER_NAME}={}", link.marker);
             let closed = remote::close(link.control.as_ref(), &marker, &programs, leftovers).await;
+            if let Some(standing) = link.control.standing() {
+                standing.end().await;
+            }
             link.pool.keep(link.own.take().await);
             match closed {
-                Ok(ended) => ended,
+                // Nobody asked for the shell, and nobody needs to hear of its end.
+                Ok(mut ended) => {
+                    ended.retain(|process| !is_shell(process.pid));
+                    ended
+                }
                 Err(error) => {
                     // What runs there now is out of reach: that much can be said.
                     tracing::warn!(target = %link.pool.target, %error, "session not cleaned up");
@@ -275,7 +298,11 @@ async fn start(
 
 /// Programs beside sessions, on the control connections.
 #[derive(Debug)]
-struct Control(Arc<Pool>);
+struct Control {
+    pool: Arc<Pool>,
+    clock: Clock,
+    standing: Standing,
+}
 
 impl Beside for Control {
     fn start<'a>(
@@ -286,16 +313,16 @@ impl Beside for Control {
         async move {
             let nonce = HEXLOWER.encode(&random::bytes::<16>()?);
             let orders = Orders::script(script, nonce);
-            let channel = self.0.control_channel().await?;
-            let begun = start(&self.0, channel, &orders, environment, None).await?;
+            let channel = self.pool.control_channel().await?;
+            let begun = start(&self.pool, channel, &orders, environment, None).await?;
             let Preface::Started(pid) = begun.preface else {
                 return Err(TransportError::Unusable {
-                    target: self.0.target.clone(),
+                    target: self.pool.target.clone(),
                     reason: "its shell did not follow orders".to_owned(),
                 });
             };
             let shape = Shape {
-                stdin: super::ProgramStdin::Pipe,
+                stdin: ProgramStdin::Pipe,
                 commands: None,
                 terminal: false,
             };
@@ -304,7 +331,15 @@ impl Beside for Control {
         .boxed()
     }
 
+    fn clock(&self) -> Option<&Clock> {
+        Some(&self.clock)
+    }
+
+    fn standing(&self) -> Option<&Standing> {
+        Some(&self.standing)
+    }
+
     fn target(&self) -> &str {
-        &self.0.target
+        &self.pool.target
     }
 }

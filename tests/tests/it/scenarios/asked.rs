@@ -1,12 +1,18 @@
 //! What a story asks for, in the client's own words.
 
 use execgate_client::proto;
+use execgate_client::proto::create_session_request::Target;
 use execgate_client::{Client, Command, OnDisconnect, OutputBudget, Session};
 
 use super::story::{Budget, Given, Input, Settings, With, at};
 
 /// The session of a story.
-pub(crate) async fn open(client: &Client, settings: &Settings, dir: &str) -> Session {
+pub(crate) async fn open(
+    client: &Client,
+    settings: &Settings,
+    dir: &str,
+    target: Option<Target>,
+) -> Session {
     let mut builder = client
         .session()
         .cwd(at(dir, settings.cwd.as_deref().unwrap_or("@dir@")))
@@ -15,6 +21,9 @@ pub(crate) async fn open(client: &Client, settings: &Settings, dir: &str) -> Ses
             deny_programs: settings.deny.clone(),
             ..Default::default()
         });
+    if let Some(target) = target {
+        builder = builder.target(target);
+    }
     if let Some(shell) = &settings.shell {
         builder = builder.shell(shell);
     }

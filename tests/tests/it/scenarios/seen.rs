@@ -152,7 +152,11 @@ impl Seen {
             outcome: outcome(&finished.outcome),
             timed_out: cause == "TIMEOUT",
             cause,
-            observed_by: plain(finished.observed_by.as_str_name(), "OBSERVED_BY_"),
+            // Elsewhere they stand for the kernel, and tell what it told them.
+            observed_by: match plain(finished.observed_by.as_str_name(), "OBSERVED_BY_") {
+                remote if remote == "SSHD" || remote == "DOCKERD" => "KERNEL".to_owned(),
+                observer => observer,
+            },
             truncated: false,
             deduplicated: false,
             cwd: finished.cwd.clone(),

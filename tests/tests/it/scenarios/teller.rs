@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::os::unix::fs::PermissionsExt;
 
 use execgate_client::proto;
+use execgate_client::proto::create_session_request::Target;
 use execgate_client::{Client, Error, Event, ExecStream, Session, SignalKind};
 use tokio_stream::StreamExt;
 
@@ -14,7 +15,7 @@ use super::story::{ANY, Expect, ExpectedError, ExpectedEvent, Given, Step, Story
 use crate::support::Server;
 
 /// Tells a story from its beginning to its end.
-pub(crate) async fn tell(server: &Server, story: Story) {
+pub(crate) async fn tell(server: &Server, story: Story, target: Option<Target>) {
     let folder = tempfile::tempdir().unwrap();
     // Sessions may run as another user.
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
@@ -25,7 +26,7 @@ pub(crate) async fn tell(server: &Server, story: Story) {
         .connect()
         .await
         .unwrap();
-    let session = open(&client, &story.session, &dir).await;
+    let session = open(&client, &story.session, &dir, target).await;
     let mut teller = Teller {
         cwd: at(&dir, story.session.cwd.as_deref().unwrap_or("@dir@")),
         terminal: story.session.terminal.is_some(),

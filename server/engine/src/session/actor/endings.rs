@@ -6,16 +6,23 @@ use execgate_core::audit::{AuditBody, SessionClosed, SessionLost, ShellRestarted
 use execgate_core::outcome::{Cause, Ending, ObservedBy, Outcome, signal_name};
 use execgate_core::pipeline::PipelineEvent;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::{Actor, ENDED_QUIET, StartRequest};
 use crate::error::Error;
 use crate::execution::{EventKind, Notice};
 use crate::session::signals;
 use crate::session::{Message, OnShellExit, OnTransportLoss, SessionState, Shell, ShellSpec};
-use crate::transport::{EndedProcess, Leftovers, ProcessEnd};
+use crate::transport::{EndedProcess, Leftovers, ProcessEnd, TransportError};
 
 /// How long the tasks of programs that have been ended may take to say so.
 const BESIDE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a session that asks for it tries to reach its target again.
+const RECONNECT_LIMIT: Duration = Duration::from_secs(30);
+
+/// Time between two tries.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 impl Actor {
     /// The shell is over. Where a command ran, it ends here; where the session asks for
@@ -57,6 +64,16 @@ impl Actor {
         }
         // Between commands the next one restarts the shell: a shell that ends by itself
         // whenever it is idle (TMOUT) must not be started over and over.
+        if end == ProcessEnd::Unknown {
+            if let Some(ending) = ending {
+                self.complete(ending).await;
+            }
+            if let Err(error) = self.reconnect(&reason).await {
+                return self.lose(format!("{reason}; {error}"), None).await;
+            }
+            self.start_next().await;
+            return Ok(());
+        }
         if let Some(ending) = ending {
             if let Err(error) = self.restart(&reason).await {
                 return self.lose(format!("{reason}; {error}"), Some(ending)).await;
@@ -70,6 +87,21 @@ impl Actor {
             self.start_next().await;
         }
         Ok(())
+    }
+
+    /// Another shell after the connection broke: what broke it may take a while to pass.
+    async fn reconnect(&mut self, reason: &str) -> Result<(), Error> {
+        let limit = Instant::now() + RECONNECT_LIMIT;
+        loop {
+            match self.restart(reason).await {
+                Err(Error::Transport(TransportError::Unreachable { .. }))
+                    if Instant::now() + RECONNECT_PAUSE < limit =>
+                {
+                    tokio::time::sleep(RECONNECT_PAUSE).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Another shell for the same session.

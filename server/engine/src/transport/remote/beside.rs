@@ -10,13 +10,16 @@ use crate::transport::{
 };
 
 /// Functions that the scripts here call.
-const PROCESSES: &str = include_str!("processes.sh");
+pub(super) const PROCESSES: &str = include_str!("processes.sh");
 
 /// How long a program beside the session may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a question may be on its way, where the target's clock is not known.
+const MARGIN: Duration = Duration::from_secs(1);
+
 /// Longest output of one, in bytes: a report of a thousand processes fits.
-const MAX_OUTPUT_BYTES: u64 = 1024 * 1024;
+pub(super) const MAX_OUTPUT_BYTES: u64 = 1024 * 1024;
 
 /// Runs a script to its end and answers what it said.
 pub(super) async fn run(
@@ -44,7 +47,19 @@ pub(super) async fn run(
     }
 }
 
-fn failed(beside: &dyn Beside, reason: &str) -> TransportError {
+/// Answers a question that the functions of `processes.sh` can.
+async fn ask(beside: &dyn Beside, question: &str) -> Result<String, TransportError> {
+    let Some(standing) = beside.standing() else {
+        let script = format!("{PROCESSES}\n{question}");
+        return run(beside, &script, Environment::Clean).await;
+    };
+    match tokio::time::timeout(LIMIT, standing.ask(beside, question)).await {
+        Ok(answer) => answer,
+        Err(_elapsed) => Err(failed(beside, "it does not answer")),
+    }
+}
+
+pub(super) fn failed(beside: &dyn Beside, reason: &str) -> TransportError {
     TransportError::Unreachable {
         target: beside.target().to_owned(),
         reason: reason.to_owned(),
@@ -65,9 +80,12 @@ pub(in crate::transport) async fn signal(
         SignalScope::Program => ("program", Duration::ZERO),
     };
     // Hundredths of a second, which Linux counts start times in.
-    let ticks = age.as_millis() / 10;
-    let script = format!("{PROCESSES}\nsignal {pid} {scope} {number} {ticks}");
-    let said = run(beside, &script, Environment::Clean).await?;
+    let oldest = match beside.clock().and_then(|clock| clock.before(age)) {
+        Some(tick) => tick.to_string(),
+        None => format!("-{}", (age + MARGIN).as_millis() / 10),
+    };
+    let script = format!("signal {pid} {scope} {number} {oldest}");
+    let said = ask(beside, &script).await?;
     Ok(said.trim().parse().unwrap_or(0))
 }
 
@@ -79,8 +97,8 @@ pub(in crate::transport) async fn inspect(
     commands: Option<&str>,
 ) -> Result<Inspection, TransportError> {
     let commands = super::quote::quote(commands.unwrap_or("none"));
-    let script = format!("{PROCESSES}\ninspect {pid} {commands}");
-    let said = run(beside, &script, Environment::Clean).await?;
+    let script = format!("inspect {pid} {commands}");
+    let said = ask(beside, &script).await?;
     seen(&said).ok_or_else(|| failed(beside, "the program is gone"))
 }
 
@@ -111,10 +129,10 @@ pub(in crate::transport) async fn close(
     let programs: Vec<_> = programs.iter().map(ToString::to_string).collect();
     let programs = programs.join(" ");
     let script = match leftovers {
-        Leftovers::Kill => format!("{PROCESSES}\nfinish {marker} {programs}"),
-        Leftovers::Keep => format!("{PROCESSES}\nleave {programs}"),
+        Leftovers::Kill => format!("finish {marker} {programs}"),
+        Leftovers::Keep => format!("leave {programs}"),
     };
-    let said = run(beside, &script, Environment::Clean).await?;
+    let said = ask(beside, &script).await?;
     Ok(report(&said))
 }
 
@@ -123,8 +141,8 @@ pub(in crate::transport) async fn drop_program(
     beside: &dyn Beside,
     pid: i32,
 ) -> Result<(), TransportError> {
-    let script = format!("{PROCESSES}\ndrop {pid}");
-    run(beside, &script, Environment::Clean).await.map(drop)
+    let script = format!("drop {pid}");
+    ask(beside, &script).await.map(drop)
 }
 
 /// The lines of a report, a process once, with the last signal it got.

@@ -68,12 +68,19 @@ group() {
     return 0
 }
 
-# signal PID SCOPE NUMBER TICKS: says how many were reached.
+# now: the time since boot in hundredths of a second, in `ticks`.
+now() {
+    read -r up _ </proc/uptime
+    ticks=$((${up%.*} * 100 + 1${up#*.} - 100))
+}
+
+# signal PID SCOPE NUMBER OLDEST: says how many were reached; of the young, those that
+# began at OLDEST, in hundredths of a second since boot, or later.
 signal() {
     count=0
     case $2 in
     program) kill -"$3" "$1" 2>/dev/null && count=1 ;;
-    foreground) group "$1" && kill -"$3" -- "-$pgrp" 2>/dev/null && count=1 ;;
+    foreground) group "$1" && kill -"$3" "-$pgrp" 2>/dev/null && count=1 ;;
     again)
         group "$1" || return
         front=$pgrp deaf=
@@ -81,11 +88,12 @@ signal() {
         for pid in $kin; do
             look "$pid" && [ "$pgrp" = "$front" ] && [ "$state" != Z ] && dies "$pid" "$3" && deaf=yes
         done
-        [ -n "$deaf" ] && kill -"$3" -- "-$front" 2>/dev/null && count=1
+        [ -n "$deaf" ] && kill -"$3" "-$front" 2>/dev/null && count=1
         ;;
     young)
-        read -r up _ </proc/uptime
-        oldest=$((${up%.*} * 100 + 1${up#*.} - 100 - $4 - 1))
+        # What is below 0 was said as an age, by who did not know the time here.
+        oldest=$4
+        [ "$oldest" -ge 0 ] || { now && oldest=$((ticks + oldest)); }
         descend "$1"
         for pid in $kin; do
             look "$pid" && [ "$state" != Z ] && [ "$started" -ge "$oldest" ] || continue

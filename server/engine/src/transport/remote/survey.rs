@@ -24,7 +24,18 @@ pub(in crate::transport) struct Survey {
 /// Asks a target.
 pub(in crate::transport) async fn survey(beside: &dyn Beside) -> Result<Survey, TransportError> {
     let said = run(beside, include_str!("survey.sh"), Environment::Login).await?;
+    if let (Some(clock), Some(uptime)) = (beside.clock(), uptime(&said)) {
+        clock.set(uptime);
+    }
     Ok(read(&said))
+}
+
+/// The last line's time since boot, in hundredths of a second.
+fn uptime(said: &str) -> Option<u64> {
+    let line = said.lines().find_map(|line| line.strip_prefix("uptime "))?;
+    let (seconds, hundredths) = line.trim().split_once('.')?;
+    let (seconds, hundredths): (u64, u64) = (seconds.parse().ok()?, hundredths.parse().ok()?);
+    Some(seconds * 100 + hundredths)
 }
 
 fn read(said: &str) -> Survey {
@@ -68,5 +79,6 @@ mod tests {
                 missing: Vec::new(),
             }
         );
+        assert_eq!(uptime("path x\nuptime 12.07\n"), Some(1207));
     }
 }

@@ -16,3 +16,4 @@ for program in cat env grep kill mkfifo readlink rm sleep tr; do
 done
 [ -r /proc/self/stat ] || printf ' /proc'
 printf '\n'
+read -r up _ 2>/dev/null </proc/uptime && printf 'uptime %s\n' "$up"
