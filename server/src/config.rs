@@ -6,6 +6,7 @@
 //! and variables arrive as [`Overrides`]; the file's keys are [`FileConfig`].
 //! Unknown keys are refused. This room opens no socket and makes no directory.
 
+mod docker;
 mod duration;
 mod error;
 mod file;
@@ -21,6 +22,7 @@ use execgate_core::audit::Digest;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+pub use docker::{AllowedRisk, Docker, DockerProfile, PullPolicy};
 pub use duration::{HumanDuration, Lifetime};
 pub use error::ConfigError;
 pub use file::FileConfig;
@@ -49,6 +51,8 @@ pub struct Config {
     pub executions: Executions,
     /// Sessions on this machine.
     pub local: Local,
+    /// Sessions in containers.
+    pub docker: Docker,
     /// What may run.
     pub policy: Policy,
     /// What is hidden.
@@ -111,6 +115,7 @@ impl Config {
             limits: file.limits,
             executions: file.executions,
             local: file.local,
+            docker: file.docker.with_variables(variables),
             policy,
             redaction: file.redaction.load(variables)?,
             audit: file.audit,
@@ -136,6 +141,7 @@ impl Config {
         self.limits.validate()?;
         self.executions.validate()?;
         self.ssh.validate()?;
+        self.docker.validate()?;
         for (index, address) in self.listen.iter().enumerate() {
             if self
                 .listen

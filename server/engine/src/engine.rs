@@ -22,6 +22,7 @@ use crate::session::{
     Actor, Context, Recorder, Session, SessionParts, SessionSettings, Shell, ShellSpec,
 };
 use crate::target::{Place, SshTarget, Target};
+use crate::transport::docker::{Docker, DockerSettings};
 use crate::transport::local::{Inputs, LocalTransport};
 use crate::transport::ssh::{Ssh, SshSettings};
 use crate::transport::{EndedProcess, TransportError};
@@ -36,6 +37,8 @@ pub struct EngineSettings {
     pub local: LocalSettings,
     /// Which machines are reached through SSH, and how.
     pub ssh: SshSettings,
+    /// Which containers sessions may be in, and what they are like.
+    pub docker: DockerSettings,
     /// The operator's policy.
     pub policy: Policy,
     /// What is redacted in every session.
@@ -61,6 +64,8 @@ pub struct Engine {
     inputs: Arc<Inputs>,
     /// The connections to machines reached through SSH.
     ssh: Ssh,
+    /// The Docker engine, once a session has asked for it.
+    docker: Docker,
     draining: AtomicBool,
 }
 
@@ -94,6 +99,7 @@ impl Engine {
                 directory.remember_lost(Principal::new(lost.principal), id, lost.reason);
             }
         }
+        let docker = Docker::new(settings.docker.clone());
         Ok(Self {
             settings,
             audit,
@@ -101,6 +107,7 @@ impl Engine {
             isolation,
             inputs,
             ssh,
+            docker,
             draining: AtomicBool::new(false),
         })
     }
@@ -180,10 +187,7 @@ impl Engine {
         match target {
             Target::Local => self.reach_local(),
             Target::Ssh(target) => self.reach_ssh(principal, recorder, target).await,
-            Target::Docker(_) => Err(Error::Transport(TransportError::Unreachable {
-                target: "docker".to_owned(),
-                reason: "this server has no Docker transport".to_owned(),
-            })),
+            Target::Docker(target) => Ok(self.docker.reach(target).await?),
         }
     }
 

@@ -4,6 +4,7 @@
 //! Signals, probes and checkpoints are programs beside the shell, never commands in the
 //! agent's own shell, which may have redefined `kill`.
 
+pub mod docker;
 pub mod local;
 mod remote;
 pub mod ssh;
@@ -12,7 +13,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use execgate_core::outcome::{LaunchFailureKind, Usage};
+use execgate_core::outcome::{Cause, LaunchFailureKind, Usage};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -192,6 +193,22 @@ pub enum ProcessEnd {
     Signal(i32),
     /// Out of sight: the transport went away.
     Unknown,
+    /// With its host or container, which stopped.
+    Stopped,
+    /// With its container, whose memory was used up.
+    OutOfMemory,
+}
+
+impl ProcessEnd {
+    /// Why a process ended whose own end nobody saw.
+    pub(crate) fn cause_of_loss(self) -> Option<Cause> {
+        match self {
+            Self::Code(_) | Self::Signal(_) => None,
+            Self::Unknown => Some(Cause::TransportLost),
+            Self::Stopped => Some(Cause::TargetStopped),
+            Self::OutOfMemory => Some(Cause::Oom),
+        }
+    }
 }
 
 /// Where input would come from.

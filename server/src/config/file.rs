@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::ConfigError;
+use super::docker::Docker;
 use super::listen::ListenAddress;
 use super::sections::{Audit, Executions, Limits, Local, Policy, RedactionKeys, Sessions};
 use super::ssh::Ssh;
@@ -29,6 +30,8 @@ pub struct FileConfig {
     pub executions: Executions,
     /// Sessions on this machine.
     pub local: Local,
+    /// Sessions in containers.
+    pub docker: Docker,
     /// What may run.
     pub policy: Policy,
     /// What is hidden.

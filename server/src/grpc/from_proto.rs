@@ -4,6 +4,7 @@
 
 mod audit;
 mod budget;
+mod docker;
 mod execution;
 mod fence;
 mod fields;

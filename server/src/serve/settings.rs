@@ -5,6 +5,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use execgate_core::budget::{OutputBudget, Select};
 use execgate_core::policy::Policy;
 use execgate_core::redact::{RedactionRules, Secret};
@@ -12,6 +13,7 @@ use execgate_core::shell::ShellKind;
 use execgate_engine::EngineSettings;
 use execgate_engine::execution::{Retention, RetentionLimits};
 use execgate_engine::local::LocalSettings;
+use execgate_engine::transport::docker::DockerSettings;
 use rustix::fs::{Access, access};
 
 use super::local_user::SessionUser;
@@ -24,6 +26,9 @@ use crate::grpc::SessionDefaults;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Variables that a session gets from its own user and terminal, never from the server.
 const OF_THE_SESSION: [&str; 5] = ["HOME", "USER", "LOGNAME", "SHELL", "TERM"];
+
+/// What the mark of this server's containers is made of, with its key.
+const DOCKER_INSTANCE: &[u8] = b"docker instance";
 
 /// What a server is made of.
 pub(super) struct Settings {
@@ -49,6 +54,7 @@ impl Settings {
                 env,
             },
             ssh: config.ssh.settings(dir.learned_hosts()),
+            docker: docker(config, dir)?,
             policy: policy(config)?,
             redaction: redaction(config),
             hash_key: dir.hash_key()?,
@@ -75,6 +81,20 @@ impl Settings {
 
 fn bytes(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// The Docker engine that sessions may use; its containers are marked as this data
+/// directory's.
+fn docker(config: &Config, dir: &DataDir) -> Result<DockerSettings, ServeError> {
+    let docker = &config.docker;
+    let profiles = docker.profiles.iter();
+    Ok(DockerSettings {
+        host: docker.engine_host()?,
+        instance: HEXLOWER.encode(&dir.hash_key()?.hash(DOCKER_INSTANCE).0),
+        profiles: profiles
+            .map(|(name, profile)| (name.clone(), profile.settings()))
+            .collect(),
+    })
 }
 
 /// What is kept of executions. What an earlier server left is removed.

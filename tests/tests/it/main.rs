@@ -16,6 +16,7 @@ mod client_files;
 mod client_resume;
 mod commands;
 mod conformance;
+mod docker;
 mod gate;
 mod keep_alive;
 mod refusals;

@@ -270,13 +270,15 @@ impl Beside {
         let (outcome, observed_by) = match end {
             ProcessEnd::Code(code) => (Outcome::ExitCode(code), self.session.observer),
             ProcessEnd::Signal(signal) => (Outcome::Signal(signal), self.session.observer),
-            ProcessEnd::Unknown => {
-                let reason = "the program went out of sight".to_owned();
-                (Outcome::Lost { reason }, ObservedBy::Nobody)
-            }
+            ProcessEnd::Unknown => (lost("the program went out of sight"), ObservedBy::Nobody),
+            ProcessEnd::Stopped => (lost("the program's target stopped"), self.session.observer),
+            ProcessEnd::OutOfMemory => (
+                lost("the program's target ran out of memory"),
+                self.session.observer,
+            ),
         };
-        let cause = match (life.course.stopping(), end) {
-            (None, ProcessEnd::Unknown) => Cause::TransportLost,
+        let cause = match (life.course.stopping(), end.cause_of_loss()) {
+            (None, Some(cause)) => cause,
             _ => life.course.cause(&outcome),
         };
         let totals = life.pump.pipeline.totals();
@@ -370,6 +372,12 @@ async fn send(
         }
     }
     Ok(processes)
+}
+
+fn lost(reason: &str) -> Outcome {
+    Outcome::Lost {
+        reason: reason.to_owned(),
+    }
 }
 
 fn not_launched(course: &Course, kind: LaunchFailureKind, errno: i32) -> Ending {

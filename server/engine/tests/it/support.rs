@@ -21,6 +21,7 @@ use execgate_engine::local::{LocalSettings, LocalUser};
 use execgate_engine::session::{OnShellExit, OnTransportLoss, Session, SessionSettings};
 use execgate_engine::target::Target;
 use execgate_engine::transport::Leftovers;
+use execgate_engine::transport::docker::DockerSettings;
 use execgate_engine::transport::ssh::SshSettings;
 use execgate_engine::{Engine, EngineSettings, Error};
 
@@ -67,6 +68,7 @@ impl Gate {
                 env: BTreeMap::new(),
             },
             ssh: SshSettings::default(),
+            docker: DockerSettings::default(),
             policy,
             redaction: RedactionRules::builtin(),
             hash_key: HashKey::new([7; 32]),

@@ -138,7 +138,7 @@ fn target(target: Option<ProtoTarget>, edge: &Edge) -> Result<Target, Refusal> {
             Ok(Target::Local)
         }
         Some(ProtoTarget::Ssh(ssh)) => super::ssh::target(ssh, edge).map(Target::Ssh),
-        Some(ProtoTarget::Docker(_)) => Err(Refusal::not_implemented("target docker")),
+        Some(ProtoTarget::Docker(docker)) => super::docker::target(docker).map(Target::Docker),
     }
 }
 

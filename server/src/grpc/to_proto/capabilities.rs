@@ -33,7 +33,7 @@ pub(crate) fn capabilities(edge: &Edge, principal: &Principal) -> v1::GetCapabil
     v1::GetCapabilitiesResponse {
         api_version: API_VERSION.to_owned(),
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
-        transports: vec![local(edge), ssh(edge), missing(v1::TransportKind::Docker)],
+        transports: vec![local(edge), ssh(edge), docker(edge)],
         limits: Some(limits(edge)),
         features: FEATURES.map(str::to_owned).to_vec(),
         principal: principal.to_string(),
@@ -78,10 +78,18 @@ fn ssh(edge: &Edge) -> v1::TransportCapabilities {
     }
 }
 
-fn missing(kind: v1::TransportKind) -> v1::TransportCapabilities {
+fn docker(edge: &Edge) -> v1::TransportCapabilities {
+    let settings = &edge.engine.settings().docker;
+    let missing = settings.host.missing();
     v1::TransportCapabilities {
-        kind: kind.into(),
-        unavailable_reason: "this server does not have it yet".to_owned(),
+        kind: v1::TransportKind::Docker.into(),
+        available: missing.is_none(),
+        unavailable_reason: missing.unwrap_or_default(),
+        terminal: true,
+        argv: true,
+        signals: true,
+        fence: Some(fence(&Target::remote_isolation())),
+        profiles: settings.profile_names(),
         ..v1::TransportCapabilities::default()
     }
 }

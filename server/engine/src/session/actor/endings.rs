@@ -54,7 +54,9 @@ impl Actor {
         };
         let settings = &self.session.settings;
         let loses = match end {
-            ProcessEnd::Unknown => settings.on_transport_loss == OnTransportLoss::Lose,
+            ProcessEnd::Unknown | ProcessEnd::Stopped | ProcessEnd::OutOfMemory => {
+                settings.on_transport_loss == OnTransportLoss::Lose
+            }
             ProcessEnd::Code(_) | ProcessEnd::Signal(_) => {
                 settings.on_shell_exit == OnShellExit::Lose
             }
@@ -247,5 +249,7 @@ fn describe(end: ProcessEnd) -> String {
         ProcessEnd::Code(code) => format!("the shell ended with code {code}"),
         ProcessEnd::Signal(signal) => format!("the shell was ended by {}", signal_name(signal)),
         ProcessEnd::Unknown => "the shell went out of sight".to_owned(),
+        ProcessEnd::Stopped => "the session's target stopped".to_owned(),
+        ProcessEnd::OutOfMemory => "the session's target ran out of memory".to_owned(),
     }
 }

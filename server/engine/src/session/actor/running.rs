@@ -153,6 +153,8 @@ impl Running {
                 ObservedBy::Nobody,
             ),
             ProcessEnd::Unknown => (lost("the shell went out of sight"), ObservedBy::Nobody),
+            ProcessEnd::Stopped => (lost("the shell's target stopped"), observer),
+            ProcessEnd::OutOfMemory => (lost("the shell's target ran out of memory"), observer),
             _ if !has_begun => (
                 lost("the shell ended before it read the command, which did not run"),
                 ObservedBy::Nobody,
@@ -163,8 +165,7 @@ impl Running {
         let cause = match self.course.stopping() {
             Some(cause) => cause,
             None if self.broken => Cause::ShellBroken,
-            None if end == ProcessEnd::Unknown => Cause::TransportLost,
-            None => Cause::ShellExited,
+            None => end.cause_of_loss().unwrap_or(Cause::ShellExited),
         };
         self.course
             .ending((outcome, observed_by, cause), Some(cwd), totals)

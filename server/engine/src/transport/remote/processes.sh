@@ -144,12 +144,25 @@ waits() {
 # A pause shorter than a second, where sleep can do that.
 pause() { sleep "$1" 2>/dev/null || sleep 1; }
 
+# marked MARKER: the environ files that hold it, in `marked`.
+marked() {
+    # busybox's grep takes a NUL for the end of all, and would see the first variable only.
+    if printf 'x\0%s\n' "$1" | grep -qF "$1"; then
+        marked=$(grep -lsF "$1" /proc/[0-9]*/environ)
+        return
+    fi
+    marked=
+    for file in /proc/[0-9]*/environ; do
+        { tr '\0' '\n' <"$file" | grep -qF "$1"; } 2>/dev/null && marked="$marked $file"
+    done
+}
+
 # gather MARKER ROOT...: the living processes of a session, in `all`: those below its roots,
 # and those that carry its marker in their environment and what is below them.
 gather() {
     marker=$1
     shift
-    marked=$(grep -lsF "$marker" /proc/[0-9]*/environ)
+    marked "$marker"
     for file in $marked; do
         file=${file#/proc/}
         set -- "$@" "${file%/environ}"

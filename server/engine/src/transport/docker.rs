@@ -1,0 +1,246 @@
+//! The Docker transport: processes in a container, each an exec on a connection of its own.
+//!
+//! ```text
+//! reach ─► container (made from an image, or entered) ─► DockerTransport
+//!             │                                            └─ spawn ─► exec ─► Process
+//!             └─ watch: the engine's events: execs that ended, the container's own end
+//! ```
+//!
+//! A shell is one exec that is held: a command costs a write and a read on its connection,
+//! no exec and no request. What the engine cannot do, signal an exec or look at one, is done
+//! by a program beside it.
+
+mod begin;
+mod connection;
+mod container;
+mod control;
+mod errors;
+mod exec;
+mod judge;
+mod settings;
+mod streams;
+mod watch;
+
+use std::sync::Arc;
+
+use data_encoding::HEXLOWER;
+use execgate_core::outcome::ObservedBy;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::remote::{self, Beside, Clock, Environment, MARKER_NAME, Orders, Standing, Survey};
+use super::{
+    EndedProcess, Leftovers, NamedInput, Process, Program, ProgramStreams, Transport,
+    TransportError,
+};
+use crate::random;
+use crate::target::{DockerSource, DockerTarget, Place};
+use begin::begin;
+use connection::Connection;
+use container::{Found, Owned};
+use control::Running;
+pub use settings::{
+    DEFAULT_PROFILE, DockerHost, DockerProfile, DockerSettings, Pull, Risk, RootFiles,
+};
+use watch::Watch;
+
+/// The Docker engine that sessions may use.
+#[derive(Debug)]
+pub(crate) struct Docker {
+    settings: DockerSettings,
+    connection: Connection,
+}
+
+impl Docker {
+    pub(crate) fn new(settings: DockerSettings) -> Self {
+        Self {
+            settings,
+            connection: Connection::default(),
+        }
+    }
+
+    /// Reaches a target: looks at the container, or makes one.
+    pub(crate) async fn reach(&self, target: &DockerTarget) -> Result<Place, TransportError> {
+        let name = target.profile.as_deref();
+        let Some(profile) = self.settings.profile(name) else {
+            return Err(TransportError::NoSuchTarget {
+                target: format!("docker:{}", name.unwrap_or(DEFAULT_PROFILE)),
+                reason: "there is no such profile".to_owned(),
+            });
+        };
+        let engine = self.connection.engine(&self.settings).await?;
+        let found = match &target.source {
+            DockerSource::Container(name) => {
+                container::enter(engine, &profile, target, name).await?
+            }
+            DockerSource::Image(reference) => {
+                let instance = &self.settings.instance;
+                container::make(engine, instance, &profile, target, reference).await?
+            }
+        };
+        place(engine.clone(), found).await
+    }
+}
+
+async fn place(engine: bollard::Docker, found: Found) -> Result<Place, TransportError> {
+    let inside = Inside {
+        watch: Arc::new(Watch::start(engine.clone(), found.id.clone())),
+        engine,
+        id: found.id.as_str().into(),
+        name: found.name.as_str().into(),
+        user: found.user,
+    };
+    let marker = nonce()?;
+    let helpers = Arc::new(Helpers {
+        inside,
+        clock: Clock::default(),
+        standing: Standing::default(),
+    });
+    let survey = remote::survey(helpers.as_ref()).await?;
+    let home = found.home.unwrap_or_else(|| survey.home.clone());
+    Ok(Place {
+        transport: Arc::new(DockerTransport {
+            helpers,
+            owned: found.owned,
+            marker,
+            survey,
+            running: Arc::default(),
+        }),
+        name: found.name,
+        home,
+        env: found.env,
+        isolation: found.isolation,
+        observer: ObservedBy::Dockerd,
+        secrets: Vec::new(),
+    })
+}
+
+/// What nobody inside can guess.
+fn nonce() -> Result<String, TransportError> {
+    Ok(HEXLOWER.encode(&random::bytes::<16>()?))
+}
+
+/// A container, as its execs need it.
+#[derive(Debug, Clone)]
+struct Inside {
+    engine: bollard::Docker,
+    watch: Arc<Watch>,
+    id: Arc<str>,
+    /// What records call it.
+    name: Arc<str>,
+    user: Option<String>,
+}
+
+/// Programs beside a session, and the one of them that stays.
+#[derive(Debug)]
+struct Helpers {
+    inside: Inside,
+    clock: Clock,
+    standing: Standing,
+}
+
+impl Beside for Helpers {
+    fn start<'a>(
+        &'a self,
+        script: &'a str,
+        environment: Environment,
+    ) -> BoxFuture<'a, Result<Process, TransportError>> {
+        async move {
+            let orders = Orders::script(script, nonce()?);
+            match begin(&self.inside, &orders, environment, None).await? {
+                Ok(begun) => Ok(control::helper(begun)),
+                // A script has nothing to look up.
+                Err(_) => Err(TransportError::Unusable {
+                    target: self.inside.name.to_string(),
+                    reason: "its shell did not follow orders".to_owned(),
+                }),
+            }
+        }
+        .boxed()
+    }
+
+    fn clock(&self) -> Option<&Clock> {
+        Some(&self.clock)
+    }
+
+    fn standing(&self) -> Option<&Standing> {
+        Some(&self.standing)
+    }
+
+    fn target(&self) -> &str {
+        &self.inside.name
+    }
+}
+
+/// A container, for one session.
+#[derive(Debug)]
+pub(crate) struct DockerTransport {
+    helpers: Arc<Helpers>,
+    owned: Owned,
+    /// In the environment of everything that the session starts.
+    marker: String,
+    survey: Survey,
+    /// The programs that were asked for and run.
+    running: Arc<Running>,
+}
+
+impl DockerTransport {
+    async fn spawn_program(&self, program: &Program) -> Result<Process, TransportError> {
+        let terminal = match program.streams {
+            ProgramStreams::Separate => None,
+            ProgramStreams::Terminal(size) => Some(size),
+        };
+        // In a terminal the commands come by a way of their own.
+        let commands = match terminal {
+            Some(_) => Some(self.open_input().await?),
+            None => None,
+        };
+        let pipe = commands.as_ref().map(|input| input.path.as_str());
+        let orders = Orders::program(program, nonce()?, &self.marker, pipe);
+        match begin(&self.helpers.inside, &orders, Environment::Clean, terminal).await? {
+            Err(kind) => Err(remote::launch_error(program, kind)),
+            Ok(begun) => Ok(control::into_process(
+                begun,
+                program.stdin,
+                terminal.is_some(),
+                commands,
+                Arc::clone(&self.helpers),
+                Arc::clone(&self.running),
+            )),
+        }
+    }
+
+    async fn end(&self, leftovers: Leftovers) -> Vec<EndedProcess> {
+        if self.helpers.inside.watch.over().is_some() {
+            self.owned.remove().await;
+            return Vec::new();
+        }
+        let marker = format!("{MARKER_NAME}={}", self.marker);
+        let programs = self.running.pids();
+        let helpers = self.helpers.as_ref();
+        let closed = remote::close(helpers, &marker, &programs, leftovers).await;
+        helpers.standing.end().await;
+        let ended = closed.unwrap_or_else(|error| {
+            let container = helpers.target();
+            tracing::warn!(container, %error, "a session's processes were not ended");
+            Vec::new()
+        });
+        self.owned.remove().await;
+        ended
+    }
+}
+
+impl Transport for DockerTransport {
+    fn spawn<'a>(&'a self, program: &'a Program) -> BoxFuture<'a, Result<Process, TransportError>> {
+        self.spawn_program(program).boxed()
+    }
+
+    fn open_input(&self) -> BoxFuture<'_, Result<NamedInput, TransportError>> {
+        let helpers: Arc<dyn Beside> = Arc::clone(&self.helpers) as _;
+        async move { remote::open_input(&helpers, &self.survey.inputs).await }.boxed()
+    }
+
+    fn close(&self, leftovers: Leftovers) -> BoxFuture<'_, Vec<EndedProcess>> {
+        self.end(leftovers).boxed()
+    }
+}
