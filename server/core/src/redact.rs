@@ -17,6 +17,7 @@
 mod emit;
 mod forms;
 mod learn;
+mod logins;
 mod look;
 mod named;
 mod private_key;

@@ -1,5 +1,5 @@
 //! Values behind a name that says they are secret: `KEY=value`, `"key": "value"`,
-//! `--key value`-less flags, headers. The name stays, the value goes.
+//! `--key value`, `<key>value</key>`, headers. The name stays, the value goes.
 //!
 //! Most lines with `token` or `password` in them are prose or source code. So the
 //! name must end as a name, a separator must follow, and a value that is a
@@ -43,6 +43,9 @@ pub(super) const NAMES: &[&str] = &[
     "privatekey",
     "credential",
 ];
+
+/// Fewest bytes of a value that follows a flag as the next word.
+const MIN_FLAG_VALUE: usize = 6;
 
 /// Words that may follow the anchor within a name: `SECRET_ACCESS_KEY`, `token2`.
 const NAME_PARTS: &[&str] = &[
@@ -118,14 +121,14 @@ const PLACEHOLDERS: &[&str] = &[
 ];
 
 /// A cursor that knows when the buffer ends before the text does.
-struct Cursor<'a> {
-    buffer: &'a [u8],
-    at: usize,
-    end: End,
+pub(super) struct Cursor<'a> {
+    pub(super) buffer: &'a [u8],
+    pub(super) at: usize,
+    pub(super) end: End,
 }
 
 /// The text may go on: [`Answer::More`], or nothing more at its end.
-struct Unfinished;
+pub(super) struct Unfinished;
 
 impl Cursor<'_> {
     fn peek(&self) -> Result<Option<u8>, Unfinished> {
@@ -136,14 +139,18 @@ impl Cursor<'_> {
         }
     }
 
-    fn take(&mut self, wanted: u8) -> Result<bool, Unfinished> {
+    pub(super) fn take(&mut self, wanted: u8) -> Result<bool, Unfinished> {
         let found = self.peek()? == Some(wanted);
         self.at += usize::from(found);
         Ok(found)
     }
 
     /// Skips at most `most` bytes that `matches`; returns how many.
-    fn skip(&mut self, most: usize, matches: fn(u8) -> bool) -> Result<usize, Unfinished> {
+    pub(super) fn skip(
+        &mut self,
+        most: usize,
+        matches: fn(u8) -> bool,
+    ) -> Result<usize, Unfinished> {
         let mut skipped = 0;
         while skipped < most && self.peek()?.is_some_and(matches) {
             self.at += 1;
@@ -152,8 +159,18 @@ impl Cursor<'_> {
         Ok(skipped)
     }
 
+    /// Takes all of `wanted`.
+    pub(super) fn literal(&mut self, wanted: &[u8]) -> Result<bool, Unfinished> {
+        for byte in wanted {
+            if !self.take(*byte)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// An opening quote, and how a value within it runs.
-    fn quote(&mut self) -> Result<Option<Class>, Unfinished> {
+    pub(super) fn quote(&mut self) -> Result<Option<Class>, Unfinished> {
         for quote in [b'"', b'\'', b'`'] {
             if self.take(quote)? {
                 return Ok(Some(Class::Quoted(quote)));
@@ -187,18 +204,31 @@ enum Form {
     Tight,
     /// `name: value`, `name = value`.
     Loose,
+    /// `--name value`.
+    Flag,
+    /// `<name>value</`.
+    Element,
 }
 
-/// A secret-shaped name at `start`, its anchor ending at `behind`.
-pub(super) fn named(buffer: &[u8], start: usize, behind: usize, end: End) -> Answer {
-    let anchor = buffer.get(start..behind).unwrap_or_default();
-    let capitals = !anchor.iter().any(u8::is_ascii_lowercase);
+/// A secret-shaped name, its `anchor` standing in the buffer; `before` is the byte before it.
+pub(super) fn named(
+    buffer: &[u8],
+    anchor: std::ops::Range<usize>,
+    before: Option<u8>,
+    end: End,
+) -> Answer {
+    let behind = anchor.end;
+    let anchor = buffer.get(anchor).unwrap_or_default();
+    let place = Place {
+        capitals: !anchor.iter().any(u8::is_ascii_lowercase),
+        flag: before == Some(b'-'),
+    };
     let mut cursor = Cursor {
         buffer,
         at: behind,
         end,
     };
-    let Ok(place) = find_value(&mut cursor, capitals) else {
+    let Ok(place) = find_value(&mut cursor, place) else {
         return Answer::More;
     };
     let Some((class, form)) = place else {
@@ -208,18 +238,34 @@ pub(super) fn named(buffer: &[u8], start: usize, behind: usize, end: End) -> Ans
     if run.open && run.len() < look::CERTAIN_AFTER {
         return Answer::More;
     }
-    if is_secret(look::window(buffer, run), form) {
+    if form == Form::Element {
+        match buffer.get(run.end..run.end + CLOSING.len()) {
+            Some(closing) if closing == CLOSING => {}
+            None if end == End::Open => return Answer::More,
+            _ => return Answer::No,
+        }
+    }
+    let value = look::window(buffer, run);
+    if is_secret(value, form) && !is_count(anchor, value) {
         look::accept(run, class, "named-secret")
     } else {
         Answer::No
     }
 }
 
-/// Walks from the anchor's end to the value; `None` where there is none.
-fn find_value(
-    cursor: &mut Cursor<'_>,
+/// What closes an element.
+const CLOSING: &[u8] = b"</";
+
+/// What is known of a name before what follows it.
+#[derive(Clone, Copy)]
+struct Place {
     capitals: bool,
-) -> Result<Option<(Class, Form)>, Unfinished> {
+    /// A `-` stands before it.
+    flag: bool,
+}
+
+/// Walks from the anchor's end to the value; `None` where there is none.
+fn find_value(cursor: &mut Cursor<'_>, place: Place) -> Result<Option<(Class, Form)>, Unfinished> {
     let name = cursor.at;
     if cursor.skip(MAX_NAME_REST, is_name)? == MAX_NAME_REST {
         return Ok(None);
@@ -230,14 +276,20 @@ fn find_value(
     let quoted_name = cursor.quote()?.is_some();
     if quoted_name {
         cursor.take(b']')?;
+    } else if cursor.take(b'>')? {
+        return Ok(Some((Class::Unquoted, Form::Element)));
     }
     let mut blanks = cursor.skip(MAX_BLANKS, is_blank)?;
+    if place.flag && !quoted_name && blanks > 0 && !matches!(cursor.peek()?, Some(b':' | b'=')) {
+        let quote = cursor.quote()?;
+        return Ok(Some((quote.unwrap_or(Class::Unquoted), Form::Flag)));
+    }
     let Some(colon) = separator(cursor)? else {
         return Ok(None);
     };
     blanks += cursor.skip(MAX_BLANKS, is_blank)?;
     let quote = cursor.quote()?;
-    let form = match (colon || blanks > 0, capitals, quote) {
+    let form = match (colon || blanks > 0, place.capitals, quote) {
         (false, true, _) => Form::Environment,
         (false, false, None) | (_, _, Some(_)) => Form::Tight,
         (true, _, None) => Form::Loose,
@@ -291,10 +343,26 @@ fn is_secret(value: &[u8], form: Form) -> bool {
     match form {
         Form::Environment => true,
         Form::Tight => !is_prose(value) && !is_reference(value),
+        Form::Element => !is_reference(value),
+        Form::Flag => {
+            value.len() >= MIN_FLAG_VALUE
+                && !value.starts_with(b"-")
+                && !is_reference(value)
+                && look::is_random(value)
+        }
         Form::Loose => {
             value.len() >= MIN_LOOSE_VALUE && !is_reference(value) && look::is_random(value)
         }
     }
+}
+
+/// `prompt_tokens=1532`: how many tokens, not which.
+fn is_count(anchor: &[u8], value: &[u8]) -> bool {
+    /// Most digits of a count.
+    const MAX_DIGITS: usize = 9;
+    anchor.eq_ignore_ascii_case(b"token")
+        && value.len() <= MAX_DIGITS
+        && value.iter().all(u8::is_ascii_digit)
 }
 
 /// Words with blanks between them and no digit: a label, a message.

@@ -68,6 +68,26 @@ pub(super) fn begin(buffer: &[u8], start: usize, end: End) -> Answer {
     })
 }
 
+/// The line of a PuTTY key file that says how many lines of private key follow, from its
+/// anchor at `start` to `behind`.
+pub(super) fn begin_putty(buffer: &[u8], start: usize, behind: usize, end: End) -> Answer {
+    /// Most digits of a count of lines.
+    const MAX_DIGITS: usize = 4;
+    let rest = buffer.get(behind..).unwrap_or_default();
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    match rest.get(digits) {
+        _ if digits > MAX_DIGITS => Answer::No,
+        None if end == End::Open => Answer::More,
+        Some(b'\n' | b'\r') if digits > 0 => Answer::Secret(Hit {
+            start,
+            end: behind + digits,
+            kind: "private-key",
+            then: Then::PrivateKey,
+        }),
+        _ => Answer::No,
+    }
+}
+
 /// The next line, or stretch of a long line, behind `at`. The line end before it is
 /// taken with it, the one behind it is left: it goes only if the block goes on.
 pub(super) fn step(buffer: &[u8], at: usize, end: End, length: usize) -> Step {

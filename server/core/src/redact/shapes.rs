@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
+use super::logins::{self, Login};
 use super::look::{self, Answer, Class, End};
 use super::tokens::TOKENS;
 use super::{named, private_key};
@@ -16,6 +17,7 @@ const OTHERS: &[(&str, Shape)] = &[
     ("authorization", Shape::Authorization),
     ("bearer ", Shape::Bearer),
     ("-----begin ", Shape::PrivateKey),
+    ("private-lines: ", Shape::PuttyKey),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,8 @@ enum Shape {
     Authorization,
     Bearer,
     PrivateKey,
+    PuttyKey,
+    Login(Login),
     Named,
 }
 
@@ -66,6 +70,11 @@ impl Shapes {
             .map(|(at, token)| (token.prefix, Shape::Token(at)));
         let (anchors, shapes): (Vec<Vec<u8>>, Vec<Shape>) = tokens
             .chain(OTHERS.iter().copied())
+            .chain(
+                logins::ANCHORS
+                    .iter()
+                    .map(|(anchor, login)| (*anchor, Shape::Login(*login))),
+            )
             .chain(named::NAMES.iter().map(|name| (*name, Shape::Named)))
             .map(|(anchor, shape)| (anchor.to_ascii_lowercase().into_bytes(), shape))
             .unzip();
@@ -151,7 +160,9 @@ impl Shapes {
             Some(Shape::Userinfo) => userinfo(buffer, behind, end),
             Some(Shape::Authorization) => named::authorization(buffer, behind, end),
             Some(Shape::PrivateKey) => private_key::begin(buffer, start, end),
-            Some(Shape::Named) => named::named(buffer, start, behind, end),
+            Some(Shape::PuttyKey) => private_key::begin_putty(buffer, start, behind, end),
+            Some(Shape::Login(login)) => logins::login(*login, buffer, behind, before, end),
+            Some(Shape::Named) => named::named(buffer, start..behind, before, end),
             Some(Shape::Jwt | Shape::Bearer) | None => Answer::No,
         }
     }

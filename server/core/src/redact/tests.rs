@@ -129,13 +129,62 @@ fn named_values_lose_their_value_only() {
 }
 
 #[test]
+fn flags_elements_and_login_files_lose_their_value_only() {
+    check(
+        "x --db-password hunter22 --api-key 'k3yk3yabc' --token-file /tmp/x9x9x9x",
+        "x --db-password [REDACTED:named-secret] --api-key '[REDACTED:named-secret]' \
+         --token-file /tmp/x9x9x9x",
+    );
+    check(
+        "<password>hunter2</password><apiKey>abcd</apiKey>",
+        "<password>[REDACTED:named-secret]</password><apiKey>[REDACTED:named-secret]</apiKey>",
+    );
+    check(
+        "machine h login me password s3cret\nmachine h\n  login you\n  password Word\n",
+        "machine h login me password [REDACTED:password]\n\
+         machine h\n  login you\n  password [REDACTED:password]\n",
+    );
+    check(
+        "db.host:5432:app:me:pa:ss\n",
+        "db.host:5432:app:me:[REDACTED:password]\n",
+    );
+    check(
+        "curl -u 'me:hunter22x' h",
+        "curl -u 'me:[REDACTED:password]' h",
+    );
+    check(
+        "sshpass -phunter2 ssh h",
+        "sshpass -p[REDACTED:password] ssh h",
+    );
+    check(
+        "USER a IDENTIFIED BY 'b c de'",
+        "USER a IDENTIFIED BY '[REDACTED:password]'",
+    );
+    clean("docker run -u 1000:1000 -p 5432:5432:5432 x; ls --password-store basic; Vec<Token>a\n");
+    clean(
+        "Last login Mon password expired; --token <token> --password -p non-secret data1234\n"
+            .replace("data1234", "data")
+            .as_str(),
+    );
+}
+
+#[test]
+fn putty_keys_go_as_a_block() {
+    check(
+        "Public-Lines: 1\nAAAAB3\nPrivate-Lines: 2\nAAABAQ/+x=\nBBBB==\nPrivate-MAC: 00ff\n",
+        "Public-Lines: 1\nAAAAB3\n[REDACTED:private-key]\nPrivate-MAC: 00ff\n",
+    );
+    clean("Private-Lines: many\n");
+}
+
+#[test]
 fn prose_code_and_placeholders_stay() {
     clean("Password: \n");
     clean("Enter the password for host:\n");
     clean("password = getpass.getpass()\n");
     clean("token = parser.next_token(input);\n");
     clean("fn login(password: &str, token: Option<String>)\n");
-    clean("max_tokens: 4096, token_count=100000\n");
+    clean("max_tokens: 4096, token_count=100000, tokens=1532\n");
     clean("PASSWORD=$PASSWORD TOKEN=${TOKEN} SECRET=<your-secret> password=****\n");
     clean("\"secret\": null, \"token\": \"string\", secretName: my-app-credentials-2\n");
     clean("if password == other.password:\n");
