@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use execgate_client::proto::{self, Decision, ExecutionState};
 use execgate_client::{
-    Channel, Client, Code, Command, Error, ErrorReason, Event, OnDisconnect, Outcome, Resume, Session,
+    Channel, Client, Code, Command, Error, ErrorReason, Event, OnDisconnect, Outcome, Resume,
+    Session,
 };
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt;
