@@ -78,7 +78,8 @@ pub(super) fn login(
             let made = |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_uppercase();
             value.len() >= MIN_PASSWORD && value.iter().any(made)
         }
-        Login::Word | Login::Sql => value.len() >= MIN_PASSWORD,
+        Login::Word => value.len() >= MIN_PASSWORD && !value.contains(&b' '),
+        Login::Sql => value.len() >= MIN_PASSWORD,
         Login::Pgpass => value.len() >= MIN_PASSWORD && value.iter().any(u8::is_ascii_alphabetic),
         Login::Pair => value.len() >= MIN_PAIRED && look::is_random(value),
     };
@@ -109,9 +110,10 @@ fn walk(login: Login, cursor: &mut Cursor<'_>) -> Result<Option<Class>, Unfinish
         }
         Login::Word => {
             cursor.skip(MAX_BLANKS, is_space)?;
-            return Ok(Some(cursor.quote()?.unwrap_or(Class::Unquoted)));
+            let quote = cursor.quote()?.unwrap_or(Class::Unquoted);
+            return Ok((quote != Class::Quoted(b'`')).then_some(quote));
         }
-        Login::Sql => return cursor.quote(),
+        Login::Sql => return Ok(cursor.take(b'\'')?.then_some(Class::Quoted(b'\''))),
     };
     Ok(found.then_some(Class::Credential))
 }

@@ -372,6 +372,10 @@ fn is_prose(value: &[u8]) -> bool {
 
 /// An identifier or a member of one: source code, not a value.
 fn is_reference(value: &[u8]) -> bool {
+    let in_path = |byte: &u8| byte.is_ascii_alphanumeric() || b"_:.&".contains(byte);
+    if memchr::memmem::find(value, b"::").is_some() && value.iter().all(in_path) {
+        return true;
+    }
     let parts = || value.split(|byte| *byte == b'.');
     parts().count() > 1
         && parts().all(|part| {
@@ -417,12 +421,23 @@ pub(super) fn authorization(buffer: &[u8], behind: usize, end: End) -> Answer {
                 return Answer::More;
             }
             let credentials = look::window(buffer, run);
-            if credentials.len() < MIN_LOOSE_VALUE || is_placeholder(credentials) {
+            if !is_credentials(credentials) {
                 return Answer::No;
             }
             look::accept(run, Class::Credential, "authorization")
         }
     }
+}
+
+/// Not a placeholder, a type or a word of a sentence.
+fn is_credentials(value: &[u8]) -> bool {
+    /// Bytes from which letters alone are no word.
+    const LONG: usize = 20;
+    let in_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=_-.~".contains(byte);
+    value.len() >= MIN_LOOSE_VALUE
+        && !is_placeholder(value)
+        && (value.iter().any(u8::is_ascii_digit)
+            || (value.len() >= LONG && value.iter().all(in_token)))
 }
 
 fn find_credentials(cursor: &mut Cursor<'_>) -> Result<bool, Unfinished> {

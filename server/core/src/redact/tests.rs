@@ -188,6 +188,12 @@ fn prose_code_and_placeholders_stay() {
     clean("PASSWORD=$PASSWORD TOKEN=${TOKEN} SECRET=<your-secret> password=****\n");
     clean("\"secret\": null, \"token\": \"string\", secretName: my-app-credentials-2\n");
     clean("if password == other.password:\n");
+    clean(
+        "let token = ed25519_dalek::SigningKey::from(&key); authorization: Option<Vec<String>>,\n",
+    );
+    clean(
+        "The `Authorization:` headers, the pipe identified by `address`, `sshpass -p`, and so on\n",
+    );
     clean("label.password = \"Enter your password\"\n");
     clean("4b825dc642cb6eb9a060e54bf8d69288fbee4904 sha256:e3b0c44298fc1c149afbf4c8996fb924\n");
     clean("use crate::token::Token; token::parse(x)\n");
