@@ -51,6 +51,8 @@ keep_alive = "10s"
 [local]
 env_allow = ["PATH", "HOME", "LANG", "LANGUAGE", "LC_*", "TZ", "TERM", "USER"]
 
+[docker.profiles]
+
 [policy]
 name = "guard"
 

@@ -217,13 +217,12 @@ async fn what_is_not_there_yet_says_so() {
     let server = Server::start();
     let mut client = server.client().await;
     client.session("s").await;
-    let ssh = v1::create_session_request::Target::Ssh(v1::SshTarget::default());
-    let ssh = v1::CreateSessionRequest {
-        target: Some(ssh),
+    let checkpoint = v1::CreateSessionRequest {
+        from_checkpoint: "c".into(),
         ..Default::default()
     };
     let answers = [
-        refused(client.sessions.create_session(ssh).await),
+        refused(client.sessions.create_session(checkpoint).await),
         refused(
             client
                 .audits
@@ -239,7 +238,7 @@ async fn what_is_not_there_yet_says_so() {
             answer.metadata["missing"].as_str()
         })
         .collect();
-    assert_eq!(missing, ["target ssh", "method VerifyAuditLog"]);
+    assert_eq!(missing, ["field from_checkpoint", "method VerifyAuditLog"]);
 }
 
 #[tokio::test]
