@@ -19,6 +19,7 @@
 
 mod args;
 mod judge;
+mod programs;
 mod rules;
 mod scout;
 mod walk;
@@ -28,6 +29,7 @@ mod wrappers;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use self::programs::{ProgramFate, ProgramRules};
 use self::rules::Compiled;
 pub use self::rules::{DefaultEffect, Effect, PolicyError, PolicyRules, Rule, UnresolvedEffect};
 

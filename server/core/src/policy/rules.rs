@@ -224,6 +224,11 @@ impl Compiled {
         })
     }
 
+    /// Whether a rule decides by the program's name alone.
+    pub(super) fn is_bare(rule: &Rule) -> bool {
+        rule.args.is_empty()
+    }
+
     /// The rule that decides about `program`: the first deny rule that matches, or
     /// else the first allow rule.
     pub(super) fn rule_for(&self, program: &str, arguments: &[Word]) -> Option<&Rule> {
