@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Shells report a child that died of signal `n` as exit code 128 + n.
+/// Shells and Docker report what died of signal `n` as exit code 128 + n.
 pub const SHELL_SIGNAL_BASE: i32 = 128;
 
 /// Highest signal number on Linux.
@@ -81,6 +81,17 @@ pub enum ObservedBy {
     Dockerd,
     /// Nobody: the outcome is lost.
     Nobody,
+}
+
+impl ObservedBy {
+    /// Whether it tells a signal `n` and an exit code 128 + n apart.
+    #[must_use]
+    pub fn tells_signals(self) -> bool {
+        match self {
+            Self::Kernel | Self::Sshd => true,
+            Self::Shell | Self::Dockerd | Self::Nobody => false,
+        }
+    }
 }
 
 /// Why an execution ended.

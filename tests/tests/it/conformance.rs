@@ -12,6 +12,7 @@ use execgate_proto::v1;
 use futures::FutureExt;
 use v1::create_session_request::Target as Wanted;
 
+use crate::docker::engine::{Container, images_are_there};
 use crate::scenarios;
 use crate::sshd::Sshd;
 use crate::support::Server;
@@ -27,10 +28,20 @@ pub(crate) struct Target {
     pub(crate) server: Server,
     /// Another one, under an open policy: for sabotage only, which no other would allow.
     pub(crate) open: Server,
-    /// Rows that cannot hold here, and why.
-    pub(crate) differs: &'static [(&'static str, &'static str)],
+    /// Shells it has that sabotage is tried in.
+    pub(crate) shells: &'static [&'static str],
+    /// Rows that cannot hold here.
+    pub(crate) differs: &'static [Difference],
     /// What has to live as long.
     _keep: Box<dyn std::any::Any>,
+}
+
+/// A row that cannot hold on a kind of target.
+pub(crate) struct Difference {
+    row: &'static str,
+    why: &'static str,
+    /// How GetCapabilities says so.
+    is_told: fn(&v1::TransportCapabilities) -> bool,
 }
 
 const OPEN: &str = "[policy]\nname = \"open\"\n";
@@ -59,6 +70,7 @@ fn local() -> Target {
         wanted: Wanted::Local(v1::LocalTarget::default()),
         server: Server::start(),
         open: Server::start_with(OPEN),
+        shells: &["bash", "dash"],
         differs: &[],
         _keep: Box::new(()),
     }
@@ -76,8 +88,35 @@ fn ssh() -> Target {
         wanted: Wanted::Ssh(wanted),
         server: Server::start_with(&config),
         open: Server::start_with(&format!("{OPEN}{config}")),
+        shells: &["bash", "dash"],
         differs: &[],
         _keep: Box::new(sshd),
+    }
+}
+
+/// A container that shares the directories of the stories with this machine.
+fn docker(name: &'static str, image: &str, shells: &'static [&'static str]) -> Target {
+    images_are_there();
+    let there = Container::run(image, &["--volume", "/tmp:/tmp"]);
+    let wanted = v1::DockerTarget {
+        source: Some(v1::docker_target::Source::Container(v1::DockerContainer {
+            name: there.name.clone(),
+        })),
+        ..Default::default()
+    };
+    let config = "[docker.profiles.default]\ncontainers = [\"execgate-test-*\"]\n";
+    Target {
+        name,
+        wanted: Wanted::Docker(wanted),
+        server: Server::start_with(config),
+        open: Server::start_with(&format!("{OPEN}{config}")),
+        shells,
+        differs: &[Difference {
+            row: "a_signal_that_kills_is_told_from_a_code",
+            why: "the engine reports a signal as exit code 128 + n",
+            is_told: |docker| !docker.exit_signals,
+        }],
+        _keep: Box::new(there),
     }
 }
 
@@ -93,7 +132,7 @@ async fn column(target: &Target) -> BTreeMap<String, Result<(), String>> {
     for (name, row) in rows::ROWS {
         column.insert((*name).to_owned(), checked(row(target)).await);
     }
-    for shell in sabotage::SHELLS {
+    for shell in target.shells {
         let tried = checked(sabotage::try_all(target, shell)).await;
         column.insert(format!("sabotage in {shell}"), tried);
     }
@@ -114,17 +153,35 @@ async fn checked(row: impl Future<Output = ()>) -> Result<(), String> {
     }
 }
 
+/// What GetCapabilities says of the target's kind.
+async fn capabilities(target: &Target) -> v1::TransportCapabilities {
+    let kind = match target.wanted {
+        Wanted::Local(_) => v1::TransportKind::Local,
+        Wanted::Ssh(_) => v1::TransportKind::Ssh,
+        Wanted::Docker(_) => v1::TransportKind::Docker,
+    };
+    let mut client = target.server.client().await;
+    let asked = v1::GetCapabilitiesRequest::default();
+    let said = client.sessions.get_capabilities(asked).await.unwrap();
+    let transports = said.into_inner().transports;
+    let found = transports.into_iter().find(|one| one.kind() == kind);
+    found.unwrap()
+}
+
 async fn conforms(target: Target) {
+    let capabilities = capabilities(&target).await;
     let column = column(&target).await;
     let mut failed = Vec::new();
     println!("| row | {} |", target.name);
     for (row, result) in &column {
-        let differs = target.differs.iter().find(|(name, _)| name == row);
+        let differs = target.differs.iter().find(|differs| differs.row == row);
         let cell = match (result, differs) {
             (Ok(()), None) => "yes".to_owned(),
-            (_, Some((_, why))) => format!("differs: {why}"),
-            (Err(why), None) => {
-                failed.push(format!("{row}: {why}"));
+            (Err(_), Some(differs)) if (differs.is_told)(&capabilities) => {
+                format!("differs: {}", differs.why)
+            }
+            (result, _) => {
+                failed.push(format!("{row}: {result:?}"));
                 "NO".to_owned()
             }
         };
@@ -141,4 +198,15 @@ async fn local_sessions_conform() {
 #[tokio::test]
 async fn ssh_sessions_conform() {
     conforms(ssh()).await;
+}
+
+#[tokio::test]
+async fn docker_sessions_conform() {
+    let target = docker("docker", "execgate-test-runtime", &["bash"]);
+    conforms(target).await;
+}
+
+#[tokio::test]
+async fn docker_sessions_without_bash_conform() {
+    conforms(docker("docker ash", "execgate-test-busybox", &["ash"])).await;
 }

@@ -1,6 +1,6 @@
 //! Sessions in containers of a real Docker engine.
 
-mod engine;
+pub(crate) mod engine;
 
 use execgate_proto::v1;
 use tonic::Code;

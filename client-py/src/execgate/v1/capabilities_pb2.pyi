@@ -139,6 +139,7 @@ class TransportCapabilities(_message.Message):
     FENCE_FIELD_NUMBER: _builtins.int
     SHELLS_FIELD_NUMBER: _builtins.int
     PROFILES_FIELD_NUMBER: _builtins.int
+    EXIT_SIGNALS_FIELD_NUMBER: _builtins.int
     kind: Global___TransportKind.ValueType
     """Which kind."""
     available: _builtins.bool
@@ -157,6 +158,11 @@ class TransportCapabilities(_message.Message):
     """Whether an execution that waits for input is noticed."""
     checkpoints: _builtins.bool
     """Whether checkpoints are possible."""
+    exit_signals: _builtins.bool
+    """Whether a program that ended by a signal is always told from one that ended with
+    exit code 128 + n. Where not, a signal that the server sent is, and any other is an
+    exit code with `possible_signal`.
+    """
     @_builtins.property
     def fence(self) -> _fence_pb2.FenceReport:
         """Isolation of a session with the default profile, as tried at server start."""
@@ -184,10 +190,11 @@ class TransportCapabilities(_message.Message):
         fence: _fence_pb2.FenceReport | None = ...,
         shells: _abc.Iterable[_target_pb2.ShellKind.ValueType] | None = ...,
         profiles: _abc.Iterable[_builtins.str] | None = ...,
+        exit_signals: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["argv", b"argv", "available", b"available", "checkpoints", b"checkpoints", "fence", b"fence", "input_wanted", b"input_wanted", "kind", b"kind", "profiles", b"profiles", "shells", b"shells", "signals", b"signals", "terminal", b"terminal", "unavailable_reason", b"unavailable_reason", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["argv", b"argv", "available", b"available", "checkpoints", b"checkpoints", "exit_signals", b"exit_signals", "fence", b"fence", "input_wanted", b"input_wanted", "kind", b"kind", "profiles", b"profiles", "shells", b"shells", "signals", b"signals", "terminal", b"terminal", "unavailable_reason", b"unavailable_reason", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -267,15 +267,13 @@ impl Beside {
         life.pump.drain_ended(ENDED_QUIET, &mut events).await;
         life.pump.pipeline.abandon(&mut events);
         life.absorb(&mut events);
+        let observer = self.session.observer;
         let (outcome, observed_by) = match end {
-            ProcessEnd::Code(code) => (Outcome::ExitCode(code), self.session.observer),
-            ProcessEnd::Signal(signal) => (Outcome::Signal(signal), self.session.observer),
+            ProcessEnd::Code(code) => (life.course.ended_with(code, observer), observer),
+            ProcessEnd::Signal(signal) => (Outcome::Signal(signal), observer),
             ProcessEnd::Unknown => (lost("the program went out of sight"), ObservedBy::Nobody),
-            ProcessEnd::Stopped => (lost("the program's target stopped"), self.session.observer),
-            ProcessEnd::OutOfMemory => (
-                lost("the program's target ran out of memory"),
-                self.session.observer,
-            ),
+            ProcessEnd::Stopped => (lost("the program's target stopped"), observer),
+            ProcessEnd::OutOfMemory => (lost("the program's target ran out of memory"), observer),
         };
         let cause = match (life.course.stopping(), end.cause_of_loss()) {
             (None, Some(cause)) => cause,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use execgate_core::audit::{AuditBody, SignalSent};
-use execgate_core::outcome::{Cause, ChannelTotals, Ending, ObservedBy, Outcome, signal_name};
+use execgate_core::outcome::{
+    Cause, ChannelTotals, Ending, ObservedBy, Outcome, SHELL_SIGNAL_BASE, signal_name,
+};
 use tokio::time::Instant;
 use tracing::Span;
 
@@ -155,8 +157,18 @@ impl Course {
         recorder.note(Some(&self.execution.id), record).await;
     }
 
+    /// What an exit code says. From who tells a signal n as 128 + n it is that signal if
+    /// it was sent from here, and no guess.
+    pub(super) fn ended_with(&self, code: i32, observer: ObservedBy) -> Outcome {
+        let signal = code - SHELL_SIGNAL_BASE;
+        match !observer.tells_signals() && self.has_sent(signal) {
+            true => Outcome::Signal(signal),
+            false => Outcome::ExitCode(code),
+        }
+    }
+
     /// Whether a signal was sent from here.
-    pub(super) fn has_sent(&self, signal: i32) -> bool {
+    fn has_sent(&self, signal: i32) -> bool {
         self.signals.contains(&signal) || self.requested.contains(&signal)
     }
 

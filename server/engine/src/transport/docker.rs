@@ -38,7 +38,7 @@ use crate::target::{DockerSource, DockerTarget, Place};
 use begin::begin;
 use connection::Connection;
 use container::{Found, Owned};
-use control::Running;
+use control::{Role, Running};
 pub use settings::{
     DEFAULT_PROFILE, DockerHost, DockerProfile, DockerSettings, Pull, Risk, RootFiles,
 };
@@ -216,15 +216,18 @@ impl DockerTransport {
             return Vec::new();
         }
         let marker = format!("{MARKER_NAME}={}", self.marker);
-        let programs = self.running.pids();
+        let programs = self.running.programs();
+        let pids: Vec<_> = programs.iter().map(|(pid, _)| *pid).collect();
         let helpers = self.helpers.as_ref();
-        let closed = remote::close(helpers, &marker, &programs, leftovers).await;
+        let closed = remote::close(helpers, &marker, &pids, leftovers).await;
         helpers.standing.end().await;
-        let ended = closed.unwrap_or_else(|error| {
+        let mut ended = closed.unwrap_or_else(|error| {
             let container = helpers.target();
             tracing::warn!(container, %error, "a session's processes were not ended");
             Vec::new()
         });
+        // The shell is the session itself, and not what it left behind.
+        ended.retain(|ended| !programs.contains(&(ended.pid, Role::Shell)));
         self.owned.remove().await;
         ended
     }

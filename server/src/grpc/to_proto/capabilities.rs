@@ -49,6 +49,11 @@ fn local(edge: &Edge) -> v1::TransportCapabilities {
             false => String::new(),
         },
         terminal: true,
+        argv: true,
+        signals: true,
+        usage: true,
+        input_wanted: true,
+        exit_signals: true,
         fence: Some(fence(edge.engine.isolation())),
         shells: edge
             .shells
@@ -72,6 +77,7 @@ fn ssh(edge: &Edge) -> v1::TransportCapabilities {
         terminal: true,
         argv: true,
         signals: true,
+        exit_signals: true,
         fence: Some(fence(&Target::remote_isolation())),
         profiles: settings.hosts.keys().cloned().collect(),
         ..v1::TransportCapabilities::default()

@@ -1,76 +1,91 @@
-//! Commands that try to break the framing. After each, the next command gives its own
-//! right result, in the same shell or in one that was restarted. Nothing hangs.
+//! Commands that try to break the framing, as the engine's own tests have them. After each,
+//! the next command gives its own right result, in the same shell or in one that was
+//! restarted. Nothing hangs.
+
+#[path = "../../../../server/engine/tests/it/sabotage/scripts.rs"]
+mod scripts;
+
+use std::time::Duration;
 
 use execgate_proto::v1;
+use futures::StreamExt;
+use scripts::{Price, SABOTAGE};
 
 use super::Target;
-use crate::support::{run_request, stdout};
+use crate::support::{Client, exit_code, run_request, stdout};
 
-/// Shells that every target has.
-pub(super) const SHELLS: [&str; 2] = ["bash", "dash"];
+/// Scripts that are tried at once, each in a session of its own.
+const AT_ONCE: usize = 4;
 
-/// Scripts, and whether a restarted shell is an acceptable price.
-const SABOTAGE: [(&str, bool); 24] = [
-    ("echo hi # comment", false),
-    ("cat <<X\nfoo", false),
-    ("echo \"abc", false),
-    ("echo $(", false),
-    ("set -u; set -x; set -v; set -f", false),
-    ("exec >/dev/null", false),
-    ("exec 1>&-", false),
-    ("exec 0<&-", false),
-    ("exec 8>&- 9>&-", false),
-    ("IFS=0123456789", false),
-    ("PATH=", false),
-    ("printf(){ :; }", false),
-    ("kill(){ :; }; sleep(){ :; }", false),
-    ("trap 'echo bye' EXIT", false),
-    ("cat", false),
-    ("read x", false),
-    ("readonly IFS PWD", false),
-    ("(sleep 0.3; echo later) &", false),
-    ("set -e; false", true),
-    ("exit 3", true),
-    ("kill -9 $$", true),
-    ("kill -STOP $$", false),
-    ("exec cat", true),
-    ("command(){ :; }", true),
-];
+/// Longer than the shell waits that `TMOUT=1` ends.
+const IDLE: Duration = Duration::from_millis(1500);
+
+/// Says that the shell lives, whether it kept its state, and ends with a code of its own.
+const PROBE: &str = "\\command echo alive \"${kept-}\"; (exit 7)";
 
 pub(super) async fn try_all(target: &Target, shell: &str) {
-    let mut client = target.open.client().await;
-    for (n, (script, may_restart)) in SABOTAGE.iter().enumerate() {
+    let client = target.open.client().await;
+    let tried = SABOTAGE.iter().enumerate().map(|(n, (script, price))| {
         let id = format!("sabotage-{shell}-{n}");
-        let request = v1::CreateSessionRequest {
-            session_id: id.clone(),
-            target: Some(target.wanted.clone()),
-            shell: shell.to_owned(),
-            ..Default::default()
-        };
-        client.sessions.create_session(request).await.unwrap();
-        client.run(&id, "kept=yes").await;
-        let mut broken = run_request(&id, script);
-        broken.spec.as_mut().unwrap().timeout = Some(prost_types::Duration {
-            seconds: 10,
-            nanos: 0,
-        });
-        let ended = client.try_run(broken).await.unwrap();
-        let finished = ended.finished.unwrap();
-        assert_ne!(finished.cause(), v1::Cause::Timeout, "{shell}: {script}");
-        let next = client
-            .run(&id, "command printf '%s|' right \"${kept-}\"")
-            .await;
-        let said = stdout(&next);
-        let survived = said == "right|yes|";
-        let restarted = said == "right||" && next.finished.unwrap().generation > 1;
-        assert!(
-            survived || (*may_restart && restarted),
-            "{shell}: {script}: {said:?}"
-        );
-        let close = v1::CloseSessionRequest {
-            session_id: id,
-            ..Default::default()
-        };
-        client.sessions.close_session(close).await.unwrap();
+        attempt(target, client.clone(), id, shell, script, *price)
+    });
+    let tried: Vec<_> = futures::stream::iter(tried)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let broken: Vec<_> = tried.into_iter().flatten().collect();
+    assert!(broken.is_empty(), "{shell}: {}", broken.join("; "));
+}
+
+/// What went wrong.
+async fn attempt(
+    target: &Target,
+    mut client: Client,
+    id: String,
+    shell: &str,
+    script: &str,
+    price: Price,
+) -> Option<String> {
+    let request = v1::CreateSessionRequest {
+        session_id: id.clone(),
+        target: Some(target.wanted.clone()),
+        shell: shell.to_owned(),
+        ..Default::default()
+    };
+    client.sessions.create_session(request).await.unwrap();
+    client.run(&id, "kept=yes").await;
+    let mut broken = run_request(&id, script);
+    broken.spec.as_mut().unwrap().timeout = Some(prost_types::Duration {
+        seconds: 5,
+        nanos: 0,
+    });
+    let ended = client.try_run(broken).await.unwrap().finished.unwrap();
+    // What happens between two commands must be survived too.
+    if script.contains("TMOUT") {
+        tokio::time::sleep(IDLE).await;
     }
+    let mut next = client.run(&id, PROBE).await;
+    if is_lost(&next) {
+        // It never ran; the next one must run.
+        next = client.run(&id, PROBE).await;
+    }
+    let said = ["T\n", "E\n", "later\n"]
+        .iter()
+        .fold(stdout(&next), |said, noise| said.replace(noise, ""));
+    let restarted = next.finished.as_ref().unwrap().generation > 1;
+    let kept = if restarted { "" } else { "yes" };
+    let close = v1::CloseSessionRequest {
+        session_id: id,
+        ..Default::default()
+    };
+    client.sessions.close_session(close).await.unwrap();
+    let is_timeout = ended.cause() == v1::Cause::Timeout;
+    let holds = (said.as_str(), exit_code(&next)) == (&format!("alive {kept}\n"), Some(7))
+        && (!(restarted || is_timeout) || price == Price::Restart);
+    (!holds).then(|| format!("{script:?}: {ended:?} {next:?}"))
+}
+
+fn is_lost(result: &v1::ExecResult) -> bool {
+    let outcome = result.finished.as_ref().unwrap().outcome.as_ref().unwrap();
+    matches!(outcome.result, Some(v1::outcome::Result::Lost(_)))
 }

@@ -29,7 +29,7 @@ static HOST: LazyLock<String> = LazyLock::new(|| {
 
 /// Makes sure of the engine and its images; its address is in `DOCKER_HOST` then, which
 /// servers inherit.
-pub(super) fn images_are_there() {
+pub(crate) fn images_are_there() {
     LazyLock::force(&HOST);
 }
 
@@ -75,14 +75,14 @@ pub(super) fn bare_image() -> &'static str {
 }
 
 /// A container that runs until it is dropped.
-pub(super) struct Container {
-    pub(super) name: String,
+pub(crate) struct Container {
+    pub(crate) name: String,
     pub(super) id: String,
 }
 
 impl Container {
     /// One that waits.
-    pub(super) fn run(image: &str, options: &[&str]) -> Self {
+    pub(crate) fn run(image: &str, options: &[&str]) -> Self {
         Self::of(image, options, &["sleep", "1000"])
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use execgate_client::{Channel, Event, Finished, Notice, Outcome, RunResult};
+use execgate_client::{Channel, Event, Finished, Notice, ObservedBy, Outcome, RunResult};
 use sha2::{Digest, Sha256};
 
 use super::story::{ANY, Expect, ExpectedTotals, Given, Report, Text, at};
@@ -149,7 +149,14 @@ impl Seen {
         Self {
             command: String::new(),
             output: BTreeMap::new(),
-            outcome: outcome(&finished.outcome),
+            outcome: match &finished.outcome {
+                // The engine has no other word for a signal.
+                Outcome::Exited {
+                    possible_signal: Some(signal),
+                    ..
+                } if finished.observed_by == ObservedBy::Dockerd => format!("signaled {signal}"),
+                told => outcome(told),
+            },
             timed_out: cause == "TIMEOUT",
             cause,
             // Elsewhere they stand for the kernel, and tell what it told them.

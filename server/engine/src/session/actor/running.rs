@@ -2,7 +2,7 @@
 
 use execgate_core::framing::{Framed, Framing, Token};
 use execgate_core::outcome::{
-    Cause, ChannelTotals, Ending, LaunchFailureKind, ObservedBy, Outcome, SHELL_SIGNAL_BASE,
+    Cause, ChannelTotals, Ending, LaunchFailureKind, ObservedBy, Outcome,
 };
 use execgate_core::pipeline::{CommandEnd, PipelineEvent};
 use tokio::time::Instant;
@@ -122,11 +122,7 @@ impl Running {
                 kind: LaunchFailureKind::WorkingDirectory,
                 errno: 0,
             },
-            // 128 + n after we sent n: no guess.
-            Some(code) if self.course.has_sent(code - SHELL_SIGNAL_BASE) => {
-                Outcome::Signal(code - SHELL_SIGNAL_BASE)
-            }
-            Some(code) => Outcome::ExitCode(code),
+            Some(code) => self.course.ended_with(code, ObservedBy::Shell),
         };
         let cause = self.course.cause(&outcome);
         self.course.ending(
@@ -159,7 +155,7 @@ impl Running {
                 lost("the shell ended before it read the command, which did not run"),
                 ObservedBy::Nobody,
             ),
-            ProcessEnd::Code(code) => (Outcome::ExitCode(code), observer),
+            ProcessEnd::Code(code) => (self.course.ended_with(code, observer), observer),
             ProcessEnd::Signal(signal) => (Outcome::Signal(signal), observer),
         };
         let cause = match self.course.stopping() {

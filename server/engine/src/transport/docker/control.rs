@@ -1,6 +1,6 @@
 //! A program in a container as the rest of the engine knows processes.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -18,16 +18,28 @@ use crate::transport::{
     TransportError, WindowSize, Writer, remote,
 };
 
+/// What a program is to its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It is the session's shell.
+    Shell,
+    /// It was asked for beside the shell.
+    Beside,
+}
+
 /// The programs of a session that run, by their numbers in the container.
 #[derive(Debug, Default)]
-pub(super) struct Running(Mutex<HashSet<i32>>);
+pub(super) struct Running(Mutex<HashMap<i32, Role>>);
 
 impl Running {
-    pub(super) fn pids(&self) -> Vec<i32> {
-        self.lock().iter().copied().collect()
+    pub(super) fn programs(&self) -> Vec<(i32, Role)> {
+        self.lock()
+            .iter()
+            .map(|(pid, role)| (*pid, *role))
+            .collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<i32>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<i32, Role>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -52,7 +64,11 @@ pub(super) fn into_process(
     helpers: Arc<Helpers>,
     running: Arc<Running>,
 ) -> Process {
-    running.lock().insert(begun.pid);
+    let role = match stdin {
+        ProgramStdin::Private => Role::Shell,
+        ProgramStdin::Pipe | ProgramStdin::Closed => Role::Beside,
+    };
+    running.lock().insert(begun.pid, role);
     let exec = begun.exec;
     let mut control = Control {
         helpers,
