@@ -199,6 +199,7 @@ impl Engine {
             transport: Arc::new(transport),
             name: "local".to_owned(),
             home: local.home.clone(),
+            start: None,
             env: local.environment(),
             isolation: self.isolation.clone(),
             secrets: Vec::new(),
@@ -259,7 +260,8 @@ impl Engine {
         target: &Place,
         settings: &SessionSettings,
     ) -> Result<(Shell, ShellSpec, String), Error> {
-        let cwd = settings.cwd.as_deref().unwrap_or(&target.home);
+        let start = target.start.as_deref().unwrap_or(&target.home);
+        let cwd = settings.cwd.as_deref().unwrap_or(start);
         let wanted = match &settings.shell {
             // Where busybox has no name of its own for its shell, it still has the shell.
             Some(program) if program == "ash" => ["ash", ShellKind::Ash.program()]

@@ -64,8 +64,10 @@ pub(crate) struct Place {
     pub(crate) transport: Arc<dyn Transport>,
     /// What records call it: `local`, `ssh:HOST`, `docker:CONTAINER`.
     pub(crate) name: String,
-    /// Where shells start when nobody says.
+    /// HOME of its sessions.
     pub(crate) home: String,
+    /// Where shells start when nobody says; at home where there is nothing.
+    pub(crate) start: Option<String>,
     /// What every program there finds in its environment.
     pub(crate) env: BTreeMap<String, String>,
     /// How its sessions are kept from the gate.

@@ -1,6 +1,8 @@
 //! Sessions in containers of a real Docker engine.
 
 pub(crate) mod engine;
+mod faults;
+mod own;
 
 use execgate_proto::v1;
 use tonic::Code;
@@ -324,41 +326,6 @@ async fn an_image_without_a_shell_is_refused_as_such() {
     assert_eq!(left.lines().count(), 1, "only what was there before");
 }
 
-// The thread that waits for the container leaves another one to the client.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_container_that_is_killed_ends_the_command_and_the_session() {
-    images_are_there();
-    let server = Server::start_with(ENTER);
-    let mut client = server.client().await;
-    for ending in [&["kill"][..], &["stop", "--time", "0"], &["rm", "--force"]] {
-        let there = Container::run(BUSYBOX, &[]);
-        let session = create(&mut client, container(&there.name)).await;
-        let mut runner = client.clone();
-        let request = within(&session, "echo begun >/begun; sleep 600", 60);
-        let running = tokio::spawn(async move { runner.try_run(request).await.unwrap() });
-        there.wait_for("/begun");
-        docker(&[ending, &[there.name.as_str()]].concat());
-        let result = running.await.unwrap();
-        let finished = result.finished.as_ref().unwrap();
-        let outcome = finished.outcome.as_ref().unwrap().result.as_ref().unwrap();
-        assert!(
-            matches!(outcome, v1::outcome::Result::Lost(_)),
-            "{ending:?}: {finished:?}"
-        );
-        assert_eq!(cause(&result), v1::Cause::TargetStopped, "{ending:?}");
-        let request = v1::GetSessionRequest {
-            session_id: session.session_id.clone(),
-        };
-        let seen = client
-            .sessions
-            .get_session(request)
-            .await
-            .unwrap()
-            .into_inner();
-        assert_eq!(seen.session.unwrap().state(), v1::SessionState::Lost);
-    }
-}
-
 #[tokio::test]
 async fn a_terminal_has_a_size_and_a_keyboard() {
     images_are_there();
@@ -393,6 +360,11 @@ async fn a_terminal_has_a_size_and_a_keyboard() {
     client.execs.resize_terminal(resize).await.unwrap();
     let result = client.run(&session.session_id, "stty size").await;
     assert_eq!(String::from_utf8_lossy(&result.terminal), "40 120\r\n");
+    // Bytes that could be taken for the head of one of the engine's frames.
+    let script = "printf '\\001\\000\\000\\000\\377\\377\\377\\377a'; sleep 0.1; printf '\\002'; \
+                  sleep 0.1; printf '\\000b'";
+    let result = client.run(&session.session_id, script).await;
+    assert_eq!(&result.terminal[..], b"\x01\0\0\0\xff\xff\xff\xffa\x02\0b");
     close(&mut client, &session).await;
 }
 

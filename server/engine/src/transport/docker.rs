@@ -30,25 +30,26 @@ use futures::future::BoxFuture;
 
 use super::remote::{self, Beside, Clock, Environment, MARKER_NAME, Orders, Standing, Survey};
 use super::{
-    EndedProcess, Leftovers, NamedInput, Process, Program, ProgramStreams, Transport,
+    EndedProcess, Leftovers, NamedInput, Process, ProcessEnd, Program, ProgramStreams, Transport,
     TransportError,
 };
 use crate::random;
 use crate::target::{DockerSource, DockerTarget, Place};
 use begin::begin;
 use connection::Connection;
-use container::{Found, Owned};
+use container::{Found, Left, Owned};
 use control::{Role, Running};
 pub use settings::{
     DEFAULT_PROFILE, DockerHost, DockerProfile, DockerSettings, Pull, Risk, RootFiles,
 };
-use watch::Watch;
+use watch::{Watch, Watching};
 
 /// The Docker engine that sessions may use.
 #[derive(Debug)]
 pub(crate) struct Docker {
     settings: DockerSettings,
     connection: Connection,
+    left: Left,
 }
 
 impl Docker {
@@ -56,6 +57,7 @@ impl Docker {
         Self {
             settings,
             connection: Connection::default(),
+            left: Left::default(),
         }
     }
 
@@ -69,13 +71,15 @@ impl Docker {
             });
         };
         let engine = self.connection.engine(&self.settings).await?;
+        self.left.remove(engine).await;
         let found = match &target.source {
             DockerSource::Container(name) => {
                 container::enter(engine, &profile, target, name).await?
             }
             DockerSource::Image(reference) => {
                 let instance = &self.settings.instance;
-                container::make(engine, instance, &profile, target, reference).await?
+                let owner = (instance.as_str(), &self.left);
+                container::make(engine, owner, &profile, target, reference).await?
             }
         };
         place(engine.clone(), found).await
@@ -84,7 +88,7 @@ impl Docker {
 
 async fn place(engine: bollard::Docker, found: Found) -> Result<Place, TransportError> {
     let inside = Inside {
-        watch: Arc::new(Watch::start(engine.clone(), found.id.clone())),
+        watch: Arc::new(Watching::start(engine.clone(), found.id.clone())),
         engine,
         id: found.id.as_str().into(),
         name: found.name.as_str().into(),
@@ -107,6 +111,7 @@ async fn place(engine: bollard::Docker, found: Found) -> Result<Place, Transport
             running: Arc::default(),
         }),
         name: found.name,
+        start: found.start,
         home,
         env: found.env,
         isolation: found.isolation,
@@ -124,7 +129,7 @@ fn nonce() -> Result<String, TransportError> {
 #[derive(Debug, Clone)]
 struct Inside {
     engine: bollard::Docker,
-    watch: Arc<Watch>,
+    watch: Arc<Watching>,
     id: Arc<str>,
     /// What records call it.
     name: Arc<str>,
@@ -186,6 +191,7 @@ pub(crate) struct DockerTransport {
 
 impl DockerTransport {
     async fn spawn_program(&self, program: &Program) -> Result<Process, TransportError> {
+        self.be_in_sight().await?;
         let terminal = match program.streams {
             ProgramStreams::Separate => None,
             ProgramStreams::Terminal(size) => Some(size),
@@ -210,12 +216,55 @@ impl DockerTransport {
         }
     }
 
+    /// Finds the container again where the engine was out of sight, and ends what the lost
+    /// shell has left, so that nothing of the session runs twice.
+    async fn be_in_sight(&self) -> Result<(), TransportError> {
+        let inside = &self.helpers.inside;
+        let target = inside.name.to_string();
+        let watch = inside.watch.now();
+        if watch.is_paused() {
+            return Err(TransportError::Unreachable {
+                target,
+                reason: "its container is paused".to_owned(),
+            });
+        }
+        if watch.over() != Some(ProcessEnd::Unknown) {
+            return Ok(());
+        }
+        match inside.watch.again().await {
+            None => {
+                let helpers = self.helpers.as_ref();
+                helpers.standing.end().await;
+                remote::close(helpers, &self.mark(), &[], Leftovers::Kill).await?;
+                Ok(())
+            }
+            Some(ProcessEnd::Unknown) => Err(TransportError::Unreachable {
+                target,
+                reason: "the engine does not answer".to_owned(),
+            }),
+            Some(_) => Err(TransportError::Unusable {
+                target,
+                reason: "the container does not run any more".to_owned(),
+            }),
+        }
+    }
+
+    /// The variable of everything that the session starts.
+    fn mark(&self) -> String {
+        format!("{MARKER_NAME}={}", self.marker)
+    }
+
     async fn end(&self, leftovers: Leftovers) -> Vec<EndedProcess> {
-        if self.helpers.inside.watch.over().is_some() {
+        let watch = self.helpers.inside.watch.now();
+        let stopped = !matches!(watch.over(), None | Some(ProcessEnd::Unknown));
+        if stopped || watch.is_paused() {
+            if !stopped && !self.owned.is_made() {
+                self.end_later(watch);
+            }
             self.owned.remove().await;
             return Vec::new();
         }
-        let marker = format!("{MARKER_NAME}={}", self.marker);
+        let marker = self.mark();
         let programs = self.running.programs();
         let pids: Vec<_> = programs.iter().map(|(pid, _)| *pid).collect();
         let helpers = self.helpers.as_ref();
@@ -230,6 +279,21 @@ impl DockerTransport {
         ended.retain(|ended| !programs.contains(&(ended.pid, Role::Shell)));
         self.owned.remove().await;
         ended
+    }
+}
+
+impl DockerTransport {
+    /// Ends what a paused container holds once it goes on.
+    fn end_later(&self, watch: Arc<Watch>) {
+        let (helpers, marker) = (Arc::clone(&self.helpers), self.mark());
+        tokio::spawn(async move {
+            watch.until_it_goes_on().await;
+            if watch.over().is_none() {
+                // Who unpauses and stops it at once has done the same.
+                let _gone = remote::close(helpers.as_ref(), &marker, &[], Leftovers::Kill).await;
+                helpers.standing.end().await;
+            }
+        });
     }
 }
 

@@ -81,6 +81,7 @@ impl Ssh {
             name: pool.target.clone(),
             env: environment(&survey),
             home,
+            start: None,
             isolation: Target::remote_isolation(),
             secrets: pool.host.secrets(),
             observer: ObservedBy::Sshd,

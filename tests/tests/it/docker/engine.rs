@@ -41,14 +41,14 @@ pub(super) fn docker(arguments: &[&str]) -> String {
         .to_owned()
 }
 
-fn run(command: &mut Command) -> String {
+pub(super) fn run(command: &mut Command) -> String {
     let output = output(command);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {errors}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn output(command: &mut Command) -> Output {
+pub(super) fn output(command: &mut Command) -> Output {
     let command = command.current_dir(repository()).stdin(Stdio::null());
     command
         .output()

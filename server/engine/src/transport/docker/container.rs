@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bollard::models::{ContainerCreateBody, HostConfig, ImageConfig};
 use bollard::query_parameters::{
@@ -39,7 +40,9 @@ pub(super) struct Found {
     pub(super) owned: Owned,
     /// Whose processes a session's are; the container's own user where there is none.
     pub(super) user: Option<String>,
-    /// Where sessions begin, where that is known.
+    /// Where sessions begin, where that is not at home.
+    pub(super) start: Option<String>,
+    /// Where its user is at home, where that is known.
     pub(super) home: Option<String>,
     pub(super) env: BTreeMap<String, String>,
     pub(super) isolation: Isolation,
@@ -63,15 +66,46 @@ struct Made {
     engine: bollard::Docker,
     id: String,
     removed: AtomicBool,
+    left: Left,
+}
+
+/// Containers that could not be removed when their sessions ended: the engine was away.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Left(Arc<Mutex<Vec<String>>>);
+
+impl Left {
+    /// Tries again.
+    pub(super) async fn remove(&self, engine: &bollard::Docker) {
+        let left = std::mem::take(&mut *self.lock());
+        for id in left {
+            self.end(engine, &id).await;
+        }
+    }
+
+    /// Removes a container, or remembers it.
+    async fn end(&self, engine: &bollard::Docker, id: &str) {
+        if !remove(engine, id).await {
+            self.lock().push(id.to_owned());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Owned {
+    /// Whether the container was made for the session.
+    pub(super) fn is_made(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Removes the container, if it was made for the session.
     pub(super) async fn remove(&self) {
         if let Some(made) = &self.0
             && !made.removed.swap(true, Ordering::Relaxed)
         {
-            remove(&made.engine, &made.id).await;
+            made.left.end(&made.engine, &made.id).await;
         }
     }
 }
@@ -82,9 +116,10 @@ impl Drop for Made {
             return;
         }
         let (engine, id) = (self.engine.clone(), std::mem::take(&mut self.id));
+        let left = self.left.clone();
         // Without a runtime the next server finds it.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { remove(&engine, &id).await });
+            runtime.spawn(async move { left.end(&engine, &id).await });
         }
     }
 }
@@ -142,7 +177,8 @@ pub(super) async fn enter(
         name: target_name,
         owned: Owned(None),
         user,
-        home: config.working_dir.clone().filter(|dir| !dir.is_empty()),
+        start: config.working_dir.clone().filter(|dir| !dir.is_empty()),
+        home: None,
         env: environment(config.env.as_deref().unwrap_or_default()),
         isolation: judge::isolation(&seen, Origin::Entered),
     })
@@ -151,7 +187,7 @@ pub(super) async fn enter(
 /// Makes a container and starts it.
 pub(super) async fn make(
     engine: &bollard::Docker,
-    instance: &str,
+    (instance, left): (&str, &Left),
     profile: &DockerProfile,
     target: &DockerTarget,
     reference: &str,
@@ -189,6 +225,7 @@ pub(super) async fn make(
         engine: engine.clone(),
         id: id.clone(),
         removed: AtomicBool::new(false),
+        left: left.clone(),
     }));
     let started = engine.start_container(&id, None::<StartContainerOptions>);
     if let Err(error) = started.await {
@@ -204,6 +241,7 @@ pub(super) async fn make(
         name: target_name,
         owned,
         user: Some(user),
+        start: None,
         home: Some(profile.workspace.clone()),
         env: environment(image.env.as_deref().unwrap_or_default()),
         isolation: judge::isolation(&seen, Origin::Made),
@@ -315,12 +353,12 @@ fn environment(variables: &[String]) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Removes a container and what runs in it.
-async fn remove(engine: &bollard::Docker, id: &str) {
+/// Removes a container and what runs in it; answers whether it is gone.
+async fn remove(engine: &bollard::Docker, id: &str) -> bool {
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true);
     match engine.remove_container(id, Some(options.build())).await {
-        Ok(()) => {}
-        Err(error) if is_missing(&error) => {}
+        Ok(()) => true,
+        Err(error) if is_missing(&error) => true,
         Err(error) => {
             let error = in_full(&error);
             tracing::warn!(
@@ -328,6 +366,7 @@ async fn remove(engine: &bollard::Docker, id: &str) {
                 error,
                 "a session's container was not removed"
             );
+            false
         }
     }
 }

@@ -13,6 +13,7 @@ use super::Helpers;
 use super::begin::Begun;
 use super::exec::Hold;
 use super::streams::Input;
+use crate::session::signals;
 use crate::transport::{
     Inspection, NamedInput, Process, ProcessControl, ProcessEnd, ProgramStdin, SignalScope,
     TransportError, WindowSize, Writer, remote,
@@ -115,7 +116,13 @@ struct Control {
 
 impl Control {
     async fn send(&self, scope: SignalScope, signal: i32) -> Result<usize, TransportError> {
-        self.check()?;
+        let checked = self.check();
+        if checked.is_err() && (scope, signal) == (SignalScope::Program, signals::KILL) {
+            // The last of all means. What cannot be ended is not waited for either; should
+            // its container go on, it is ended then.
+            self.hold.give_up();
+        }
+        checked?;
         remote::signal(self.helpers.as_ref(), self.pid, scope, signal).await
     }
 
@@ -124,15 +131,19 @@ impl Control {
         remote::inspect(self.helpers.as_ref(), self.pid, self.commands.as_deref()).await
     }
 
-    /// Its number may be another's once it has ended.
+    /// Its number may be another's once it has ended, and in a paused container nothing can
+    /// be done.
     fn check(&self) -> Result<(), TransportError> {
-        match self.hold.end() {
-            None => Ok(()),
-            Some(_) => Err(TransportError::Unreachable {
-                target: self.helpers.inside.name.to_string(),
-                reason: "the program has ended".to_owned(),
-            }),
-        }
+        let inside = &self.helpers.inside;
+        let reason = match self.hold.end() {
+            Some(_) => "the program has ended",
+            None if inside.watch.now().is_paused() => "its container is paused",
+            None => return Ok(()),
+        };
+        Err(TransportError::Unreachable {
+            target: inside.name.to_string(),
+            reason: reason.to_owned(),
+        })
     }
 }
 
@@ -174,14 +185,22 @@ impl ProcessControl for Control {
 impl Drop for Control {
     fn drop(&mut self) {
         self.running.lock().remove(&self.pid);
-        let (keep, ended) = (self.keep.take(), self.hold.end().is_some());
+        let over = self
+            .hold
+            .end()
+            .is_some_and(|end| end != ProcessEnd::Unknown);
+        let (keep, ended) = (self.keep.take(), over);
         let (helpers, pid) = (Arc::clone(&self.helpers), self.pid);
         // Without a runtime the container's removal, or the next server, ends it.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
         runtime.spawn(async move {
-            if !ended && helpers.inside.watch.over().is_none() {
+            let watch = helpers.inside.watch.now();
+            if !ended {
+                watch.until_it_goes_on().await;
+            }
+            if !ended && watch.over().is_none() {
                 let _unreachable = remote::drop_program(helpers.as_ref(), pid).await;
             }
             drop(keep);

@@ -5,6 +5,7 @@
 //! prints the runtime's complaint on its stdout and ends with 126 or 127. So the engine is
 //! asked what came of it before anything else is done.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
@@ -17,6 +18,7 @@ use tokio::task::JoinHandle;
 use super::Inside;
 use super::errors::{is_missing, refused};
 use super::streams::{Frames, Input, hand_on};
+use super::watch::Watch;
 use crate::transport::{ProcessEnd, TransportError, WindowSize};
 
 /// Bytes of a connection that are read at once.
@@ -65,14 +67,14 @@ pub(super) struct Exec {
 #[derive(Debug)]
 pub(super) struct Hold {
     id: String,
-    end: watch::Receiver<Option<ProcessEnd>>,
+    end: Arc<watch::Sender<Option<ProcessEnd>>>,
     tasks: [JoinHandle<()>; 2],
 }
 
 impl Hold {
     /// Waits for the end.
     pub(super) async fn ended(&self) -> ProcessEnd {
-        let mut end = self.end.clone();
+        let mut end = self.end.subscribe();
         let known = end.wait_for(Option::is_some).await.map(|end| *end);
         known.ok().flatten().unwrap_or(ProcessEnd::Unknown)
     }
@@ -80,6 +82,11 @@ impl Hold {
     /// The end, if it is known.
     pub(super) fn end(&self) -> Option<ProcessEnd> {
         *self.end.borrow()
+    }
+
+    /// Nobody waits for its end any more: it is out of reach and was to be killed.
+    pub(super) fn give_up(&self) {
+        self.end.send_replace(Some(ProcessEnd::Unknown));
     }
 
     /// Gives the terminal another size.
@@ -110,6 +117,7 @@ pub(super) async fn start(inside: &Inside, request: Request) -> Result<Exec, Tra
     let program = request.argv.first().cloned().unwrap_or_default();
     let terminal = request.terminal;
     let failed = |error| refused(&inside.name, &error);
+    let watch = inside.watch.now();
     let config = ExecConfig {
         attach_stdin: Some(true),
         attach_stdout: Some(true),
@@ -124,7 +132,10 @@ pub(super) async fn start(inside: &Inside, request: Request) -> Result<Exec, Tra
     let id = created.await.map_err(failed)?.id;
     let options = StartExecOptions {
         detach: false,
-        tty: terminal.is_some(),
+        // What is asked for here is how the bytes travel; the exec was made with its terminal
+        // above. Unframed, a read that begins with a byte below 3 is one that the client
+        // library takes for a frame's head, and it would wait for the frame's rest.
+        tty: false,
         output_capacity: Some(READ_BYTES),
     };
     let started = inside.engine.start_exec(&id, Some(options));
@@ -144,8 +155,9 @@ pub(super) async fn start(inside: &Inside, request: Request) -> Result<Exec, Tra
         reading.abort();
         return Err(launch_error(program, complaint));
     }
-    let (sender, end) = watch::channel(None);
-    let ending = tokio::spawn(observe(inside.clone(), id.clone(), streams, sender));
+    let end = Arc::new(watch::Sender::new(None));
+    let sender = Arc::clone(&end);
+    let ending = tokio::spawn(observe(inside.clone(), watch, id.clone(), streams, sender));
     Ok(Exec {
         stdin: Input::new(input),
         stdout,
@@ -220,18 +232,19 @@ fn launch_error(program: String, complaint: String) -> TransportError {
 /// asking.
 async fn observe(
     inside: Inside,
+    container: Arc<Watch>,
     id: String,
     mut streams: watch::Receiver<bool>,
-    sender: watch::Sender<Option<ProcessEnd>>,
+    sender: Arc<watch::Sender<Option<ProcessEnd>>>,
 ) {
     let end = tokio::select! {
-        end = inside.watch.end_of(&id) => end,
-        end = asked(&inside, &id, streams.clone()) => end,
+        end = container.end_of(&id) => end,
+        end = asked(&inside, &container, &id, streams.clone()) => end,
     };
     // What ends a container ends its programs first, so that this may be news of both.
     let end = match end {
         ProcessEnd::Code(KILLED) => {
-            let over = tokio::time::timeout(DEATH_LIMIT, inside.watch.until_over()).await;
+            let over = tokio::time::timeout(DEATH_LIMIT, container.until_over()).await;
             over.unwrap_or(end)
         }
         end => end,
@@ -244,7 +257,12 @@ async fn observe(
     sender.send_replace(Some(end));
 }
 
-async fn asked(inside: &Inside, id: &str, mut streams: watch::Receiver<bool>) -> ProcessEnd {
+async fn asked(
+    inside: &Inside,
+    container: &Watch,
+    id: &str,
+    mut streams: watch::Receiver<bool>,
+) -> ProcessEnd {
     drop(streams.wait_for(|ended| *ended).await);
     loop {
         match inside.engine.inspect_exec(id).await {
@@ -257,7 +275,7 @@ async fn asked(inside: &Inside, id: &str, mut streams: watch::Receiver<bool>) ->
             Ok(_runs_without_streams) => {}
             // The engine has forgotten it: it was started anew, or its container is gone.
             Err(error) if is_missing(&error) => {
-                return inside.watch.over().unwrap_or(ProcessEnd::Unknown);
+                return container.over().unwrap_or(ProcessEnd::Unknown);
             }
             // The watch finds out.
             Err(_) => {}

@@ -1,9 +1,17 @@
 //! What the Docker engine tells of one container: how its execs end, and when it is over.
 //!
 //! One stream of events for each session. Where it breaks, the container is asked for; an
-//! engine that answers no more is as good as gone.
+//! engine that answers no more is as good as gone:
+//!
+//! ```text
+//! watched ── die, destroy ─────────────────────────────► over, for good
+//!    │ ▲ └── pause ◄──► unpause
+//!    │ └──── the session connects again, and the container runs ───┐
+//!    └────── no answer, for longer than a moment ──► out of sight ─┘
+//! ```
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::models::EventMessage;
@@ -29,6 +37,45 @@ const REOPEN_TIMES: u32 = 5;
 /// Pause before a broken stream of events is opened again.
 const REOPEN_PAUSE: Duration = Duration::from_millis(200);
 
+/// The watch over a container, begun anew when the engine had been out of sight.
+#[derive(Debug)]
+pub(super) struct Watching {
+    engine: bollard::Docker,
+    container: String,
+    current: Mutex<Arc<Watch>>,
+}
+
+impl Watching {
+    /// Watches from now on.
+    pub(super) fn start(engine: bollard::Docker, container: String) -> Self {
+        let first = Watch::start(engine.clone(), container.clone());
+        Self {
+            engine,
+            container,
+            current: Mutex::new(Arc::new(first)),
+        }
+    }
+
+    /// The watch as it is now.
+    pub(super) fn now(&self) -> Arc<Watch> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current)
+    }
+
+    /// How the container is, where it was out of sight: nothing if it lives, and is watched
+    /// again.
+    pub(super) async fn again(&self) -> Option<ProcessEnd> {
+        // The new stream comes first, so that nothing happens unseen between the two.
+        let next = Watch::start(self.engine.clone(), self.container.clone());
+        let over = ask(&self.engine, &self.container).await.over;
+        if over.is_none() {
+            let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            *current = Arc::new(next);
+        }
+        over
+    }
+}
+
 /// The watch over one container. Dropping it ends it.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -43,6 +90,13 @@ struct Seen {
     order: VecDeque<String>,
     over: Option<ProcessEnd>,
     out_of_memory: bool,
+    paused: bool,
+}
+
+/// How a container is now.
+struct Now {
+    over: Option<ProcessEnd>,
+    paused: bool,
 }
 
 impl Seen {
@@ -68,6 +122,8 @@ impl Seen {
                 }
             }
             Some("oom") => self.out_of_memory = true,
+            Some("pause") => self.paused = true,
+            Some("unpause") => self.paused = false,
             Some("die") => {
                 self.over = Some(match self.out_of_memory {
                     true => ProcessEnd::OutOfMemory,
@@ -82,7 +138,7 @@ impl Seen {
 
 impl Watch {
     /// Watches from now on.
-    pub(super) fn start(engine: bollard::Docker, container: String) -> Self {
+    fn start(engine: bollard::Docker, container: String) -> Self {
         let (sender, seen) = watch::channel(Seen::default());
         let task = tokio::spawn(follow(engine, container, sender));
         Self { seen, task }
@@ -111,9 +167,23 @@ impl Watch {
         over.unwrap_or(ProcessEnd::Unknown)
     }
 
+    /// Waits until a container that is paused goes on, or is over.
+    pub(super) async fn until_it_goes_on(&self) {
+        let mut seen = self.seen.clone();
+        // Where the task has gone, so has the session.
+        let _goes_on = seen
+            .wait_for(|seen| !seen.paused || seen.over.is_some())
+            .await;
+    }
+
     /// How the container ended, if it has.
     pub(super) fn over(&self) -> Option<ProcessEnd> {
         self.seen.borrow().over
+    }
+
+    /// Whether the container is paused: nothing in it moves, and nothing can be started.
+    pub(super) fn is_paused(&self) -> bool {
+        self.seen.borrow().paused
     }
 }
 
@@ -136,9 +206,9 @@ async fn follow(engine: bollard::Docker, container: String, sender: watch::Sende
         if sender.borrow().over.is_some() {
             return;
         }
-        let over = ask(&engine, &container).await;
-        sender.send_modify(|seen| seen.over = over);
-        if over.is_some() {
+        let now = ask(&engine, &container).await;
+        sender.send_modify(|seen| (seen.over, seen.paused) = (now.over, now.paused));
+        if now.over.is_some() {
             return;
         }
         broken += 1;
@@ -160,7 +230,7 @@ async fn one_stream(engine: &bollard::Docker, container: &str, sender: &watch::S
         ("container".to_owned(), wanted(&[container])),
         (
             "event".to_owned(),
-            wanted(&["exec_die", "oom", "die", "destroy"]),
+            wanted(&["exec_die", "oom", "die", "destroy", "pause", "unpause"]),
         ),
     ]);
     let options = EventsOptionsBuilder::new().filters(&filters).build();
@@ -184,20 +254,23 @@ async fn pinging(engine: &bollard::Docker) {
     }
 }
 
-/// How the container ended, as the engine tells it now; nothing while it lives.
-async fn ask(engine: &bollard::Docker, container: &str) -> Option<ProcessEnd> {
+/// How the container is, as the engine tells it now.
+async fn ask(engine: &bollard::Docker, container: &str) -> Now {
     let asked = engine.inspect_container(container, None::<InspectContainerOptions>);
-    let state = match tokio::time::timeout(PING_LIMIT, asked).await {
-        Ok(Ok(answer)) => answer.state,
-        Ok(Err(error)) if super::errors::is_missing(&error) => return Some(ProcessEnd::Stopped),
-        Ok(Err(_)) | Err(_) => return Some(ProcessEnd::Unknown),
+    let (over, paused) = match tokio::time::timeout(PING_LIMIT, asked).await {
+        Ok(Ok(answer)) => {
+            let state = answer.state.unwrap_or_default();
+            let over = match (state.running, state.oom_killed) {
+                (Some(true), _) => None,
+                (_, Some(true)) => Some(ProcessEnd::OutOfMemory),
+                _ => Some(ProcessEnd::Stopped),
+            };
+            (over, state.paused == Some(true))
+        }
+        Ok(Err(error)) if super::errors::is_missing(&error) => (Some(ProcessEnd::Stopped), false),
+        Ok(Err(_)) | Err(_) => (Some(ProcessEnd::Unknown), false),
     };
-    let state = state?;
-    match (state.running, state.oom_killed) {
-        (Some(true), _) => None,
-        (_, Some(true)) => Some(ProcessEnd::OutOfMemory),
-        _ => Some(ProcessEnd::Stopped),
-    }
+    Now { over, paused }
 }
 
 #[cfg(test)]
@@ -235,6 +308,15 @@ mod tests {
         assert_eq!(seen.over, None);
         seen.take(event("die", &[("exitCode", "137")]));
         assert_eq!(seen.over, Some(ProcessEnd::OutOfMemory));
+    }
+
+    #[test]
+    fn a_paused_container_is_not_over() {
+        let mut seen = Seen::default();
+        seen.take(event("pause", &[]));
+        assert_eq!((seen.paused, seen.over), (true, None));
+        seen.take(event("unpause", &[]));
+        assert_eq!((seen.paused, seen.over), (false, None));
     }
 
     #[test]
