@@ -9,6 +9,7 @@
 mod docker;
 mod duration;
 mod error;
+mod fence;
 mod file;
 mod listen;
 mod secret;
@@ -25,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 pub use docker::{AllowedRisk, Docker, DockerProfile, PullPolicy};
 pub use duration::{HumanDuration, Lifetime};
 pub use error::ConfigError;
+pub use fence::{Fence, NetworkAccess, NetworkWord, Profile, RequiredControl};
 pub use file::FileConfig;
 pub use listen::{DEFAULT_TCP_PORT, ListenAddress};
 pub use secret::{RegisteredSecret, SecretSource, SecretText};
@@ -55,6 +57,8 @@ pub struct Config {
     pub docker: Docker,
     /// What may run.
     pub policy: Policy,
+    /// What the kernel keeps local sessions from.
+    pub fence: Fence,
     /// What is hidden.
     pub redaction: Redaction,
     /// The audit log.
@@ -117,6 +121,7 @@ impl Config {
             local: file.local,
             docker: file.docker.with_variables(variables),
             policy,
+            fence: file.fence,
             redaction: file.redaction.load(variables)?,
             audit: file.audit,
             ssh: file.ssh.load(variables)?,
@@ -142,6 +147,7 @@ impl Config {
         self.executions.validate()?;
         self.ssh.validate()?;
         self.docker.validate()?;
+        self.fence.validate()?;
         for (index, address) in self.listen.iter().enumerate() {
             if self
                 .listen

@@ -25,7 +25,7 @@ use execgate_engine::Engine;
 use execgate_engine::audit::{
     AuditError, AuditStore, Durability, SegmentLog, SegmentLogOptions, SyncMode,
 };
-use execgate_engine::local::ControlLevel;
+use execgate_engine::isolation::{ControlKind, ControlLevel};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -232,12 +232,16 @@ fn announce(listeners: &Listeners, config: &Config) {
         .and_then(|()| stdout.flush());
 }
 
+/// Says where a session could reach the server or gain privileges; what else a fence does not
+/// do is in its report.
 fn warn_of_gaps(engine: &Engine) {
     for control in &engine.isolation().controls {
-        if control.level == ControlLevel::Advisory {
+        let matters = matches!(control.kind, ControlKind::Gate | ControlKind::Privilege);
+        if matters && control.level >= ControlLevel::Advisory {
             tracing::warn!(
-                control = control.name,
-                mechanism = control.mechanism,
+                control = control.kind.name(),
+                mechanism = %control.mechanism,
+                detail = %control.detail,
                 "sessions are not kept from this: the forbidden action worked when it was tried"
             );
         }

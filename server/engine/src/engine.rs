@@ -16,14 +16,15 @@ use crate::audit::{AuditStore, Durability};
 use crate::directory::{CLOSED_BY_OWNER, SessionDirectory};
 use crate::error::Error;
 use crate::execution::{Execution, Retention};
-use crate::local::{Isolation, LocalSettings};
+use crate::fence::Fences;
+use crate::isolation::Isolation;
+use crate::local::LocalSettings;
 use crate::random;
 use crate::session::{
     Actor, Context, Recorder, Session, SessionParts, SessionSettings, Shell, ShellSpec,
 };
 use crate::target::{Place, SshTarget, Target};
 use crate::transport::docker::{Docker, DockerSettings};
-use crate::transport::local::{Inputs, LocalTransport};
 use crate::transport::ssh::{Ssh, SshSettings};
 use crate::transport::{EndedProcess, TransportError};
 
@@ -59,9 +60,10 @@ pub struct Engine {
     pub(crate) settings: EngineSettings,
     pub(crate) audit: Arc<dyn AuditStore>,
     directory: Arc<SessionDirectory>,
+    /// How a local session that asks for nothing is kept apart.
     isolation: Isolation,
-    /// Where local sessions find the input of their commands.
-    inputs: Arc<Inputs>,
+    /// What local sessions are kept behind.
+    fences: Fences,
     /// The connections to machines reached through SSH.
     ssh: Ssh,
     /// The Docker engine, once a session has asked for it.
@@ -80,15 +82,10 @@ impl Engine {
         audit: Arc<dyn AuditStore>,
         probe_file: PathBuf,
     ) -> Result<Self, Error> {
-        let inputs = Arc::new(Inputs::default());
         let ssh = Ssh::new(settings.ssh.clone());
-        let transport = LocalTransport::start(
-            &settings.local.launcher,
-            settings.local.setup(),
-            Arc::clone(&inputs),
-        )?;
-        let probe = transport.probe(probe_file).await?;
-        let isolation = Isolation::from_probe(probe, &settings.local);
+        let fences = Fences::new(settings.local.clone(), probe_file);
+        let policy = PolicyStack::new(settings.policy.clone());
+        let (_probed, isolation) = fences.transport(None, &policy, None).await?;
         let directory = Arc::new(SessionDirectory::new(
             settings.max_sessions,
             settings.retention.limits().keep_for,
@@ -105,7 +102,7 @@ impl Engine {
             audit,
             directory,
             isolation,
-            inputs,
+            fences,
             ssh,
             docker,
             draining: AtomicBool::new(false),
@@ -140,13 +137,16 @@ impl Engine {
         }
         let place = self.directory.reserve(principal, &id)?;
         let recorder = Recorder::new(Arc::clone(&self.audit), principal.clone(), id.clone());
-        let target = self.reach(principal, &recorder, &settings.target).await?;
-        let (shell, spec, cwd) = self.start_shell(&target, &settings).await?;
         let operator = PolicyStack::new(self.settings.policy.clone());
         let policy = match settings.policy.clone() {
             Some(own) => operator.narrowed_by(own),
             None => operator,
         };
+        let target = self.reach(principal, &recorder, &settings, &policy).await?;
+        if let Some(weak) = target.isolation.missing(&settings.fence.require) {
+            return Err(Error::FenceUnavailable(Box::new(weak.clone())));
+        }
+        let (shell, spec, cwd) = self.start_shell(&target, &settings).await?;
         self.record_creation(&recorder, &target, &spec, &policy)
             .await?;
         let (session, mailbox) = Session::new(SessionParts {
@@ -182,26 +182,35 @@ impl Engine {
         &self,
         principal: &Principal,
         recorder: &Recorder,
-        target: &Target,
+        settings: &SessionSettings,
+        policy: &PolicyStack,
     ) -> Result<Place, Error> {
-        match target {
-            Target::Local => self.reach_local(),
-            Target::Ssh(target) => self.reach_ssh(principal, recorder, target).await,
-            Target::Docker(target) => Ok(self.docker.reach(target).await?),
+        match (&settings.target, &settings.fence.profile) {
+            (Target::Local, _) => self.reach_local(settings, policy).await,
+            // Profiles are for what this machine's kernel does.
+            (Target::Ssh(_) | Target::Docker(_), Some(profile)) => Err(Error::UnknownFence {
+                profile: profile.clone(),
+            }),
+            (Target::Ssh(target), None) => self.reach_ssh(principal, recorder, target).await,
+            (Target::Docker(target), None) => Ok(self.docker.reach(target).await?),
         }
     }
 
-    fn reach_local(&self) -> Result<Place, Error> {
+    async fn reach_local(
+        &self,
+        settings: &SessionSettings,
+        policy: &PolicyStack,
+    ) -> Result<Place, Error> {
         let local = &self.settings.local;
-        let inputs = Arc::clone(&self.inputs);
-        let transport = LocalTransport::start(&local.launcher, local.setup(), inputs)?;
+        let (profile, shell) = (settings.fence.profile.as_deref(), settings.shell.as_deref());
+        let (transport, isolation) = self.fences.transport(profile, policy, shell).await?;
         Ok(Place {
             transport: Arc::new(transport),
             name: "local".to_owned(),
             home: local.home.clone(),
             start: None,
             env: local.environment(),
-            isolation: self.isolation.clone(),
+            isolation,
             secrets: Vec::new(),
             observer: ObservedBy::Kernel,
         })
@@ -245,7 +254,7 @@ impl Engine {
             policy_hash: Digest(policy.content_hash()),
             isolation: isolation
                 .iter()
-                .map(|c| format!("{}={:?}", c.name, c.level))
+                .map(|c| format!("{}={:?}", c.kind.name(), c.level))
                 .collect(),
         };
         recorder

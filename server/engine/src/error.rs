@@ -6,6 +6,7 @@ use execgate_core::ids::{ExecutionId, SessionId};
 use execgate_core::policy::Denial;
 
 use crate::audit::AuditError;
+use crate::isolation::Control;
 use crate::transport::TransportError;
 
 /// Why the engine did not do what it was asked.
@@ -123,6 +124,15 @@ pub enum Error {
         /// The session.
         session: SessionId,
     },
+    /// The operator has no fence profile of this name.
+    #[error("fence the session: there is no profile {profile}")]
+    UnknownFence {
+        /// The name asked for.
+        profile: String,
+    },
+    /// The session would not be kept apart as demanded.
+    #[error("fence the session: {} is {:?}", .0.kind.name(), .0.level)]
+    FenceUnavailable(Box<Control>),
     /// The policy says no.
     #[error("run the command: denied by rule {}: {}", .0.rule, .0.reason)]
     PolicyDenied(Box<Denial>),

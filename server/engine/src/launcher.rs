@@ -12,13 +12,19 @@
 
 mod children;
 mod confine;
+mod groups;
 mod input;
 mod messages;
+mod namespaces;
+mod probe;
 mod reaper;
 mod serve;
+mod syscalls;
 mod tree;
 
-pub(crate) use messages::{Event, MAX_MESSAGE_BYTES, Request, SpawnRequest, receive, send};
+pub(crate) use messages::{
+    Attempts, Event, Limited, MAX_MESSAGE_BYTES, Request, SpawnRequest, receive, send,
+};
 pub use messages::{Identity, ProbeResult, Setup};
 
 /// Steps of a start that failures name, where the server tells them apart.

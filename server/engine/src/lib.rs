@@ -10,6 +10,8 @@ mod engine;
 mod error;
 mod exec;
 pub mod execution;
+pub mod fence;
+pub mod isolation;
 pub mod launcher;
 pub mod local;
 mod random;

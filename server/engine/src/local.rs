@@ -1,10 +1,11 @@
-//! Sessions on this machine: who their processes are, where they start, what is in their
-//! environment, and what they are kept from.
+//! Sessions on this machine: who their processes are, where they start, and what is in
+//! their environment.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::launcher::{Identity, ProbeResult, Setup};
+use crate::fence::{FenceProfile, FenceSettings, Network};
+use crate::launcher::{Identity, Setup};
 
 /// How local sessions are run; made by the operator's configuration.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct LocalSettings {
     pub hidden: Vec<PathBuf>,
     /// The environment of every session, already picked from the server's own.
     pub env: BTreeMap<String, String>,
+    /// What the kernel keeps their processes from.
+    pub fence: FenceSettings,
 }
 
 /// A user of this machine.
@@ -33,14 +36,16 @@ pub struct LocalUser {
 }
 
 impl LocalSettings {
-    /// What a launcher is told first.
-    pub(crate) fn setup(&self) -> Setup {
+    /// What a launcher is told first, for a session of this profile.
+    pub(crate) fn setup(&self, profile: &FenceProfile) -> Setup {
         Setup {
             identity: self.user.as_ref().map(|user| Identity {
                 uid: user.uid,
                 gid: user.gid,
             }),
             hidden: self.hidden.clone(),
+            no_network: profile.network == Network::None,
+            limits: profile.limits.clone(),
         }
     }
 
@@ -53,69 +58,5 @@ impl LocalSettings {
             env.insert("LOGNAME".to_owned(), user.name.clone());
         }
         env
-    }
-}
-
-/// What keeps a local session from the gate itself, as tried at start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Isolation {
-    /// The rows of the report.
-    pub controls: Vec<Control>,
-}
-
-/// One row of the report.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Control {
-    /// What is controlled, such as `data_dir`.
-    pub name: &'static str,
-    /// Whether it holds.
-    pub level: ControlLevel,
-    /// By what means.
-    pub mechanism: &'static str,
-}
-
-/// Whether a control holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ControlLevel {
-    /// The forbidden action was tried and refused.
-    Enforced,
-    /// The forbidden action worked: nothing but good behaviour stands in the way.
-    Advisory,
-}
-
-impl Isolation {
-    /// The report for what a probe could do.
-    #[must_use]
-    pub fn from_probe(probe: ProbeResult, settings: &LocalSettings) -> Self {
-        let level = |reachable| match reachable {
-            true => ControlLevel::Advisory,
-            false => ControlLevel::Enforced,
-        };
-        let (files, memory) = match settings.user {
-            Some(_) => ("another user", "another user, landlock domain"),
-            None => ("mount namespace", "landlock domain"),
-        };
-        let control = |name, reachable, mechanism| Control {
-            name,
-            level: level(reachable),
-            mechanism,
-        };
-        Self {
-            controls: vec![
-                control("data_dir", probe.data_file, files),
-                control("server_memory", probe.server_memory, memory),
-                control("signals", probe.server_signal, memory),
-                Control {
-                    name: "privilege",
-                    level: ControlLevel::Enforced,
-                    mechanism: "no_new_privs",
-                },
-                Control {
-                    name: "kill",
-                    level: ControlLevel::Enforced,
-                    mechanism: "child subreaper",
-                },
-            ],
-        }
     }
 }

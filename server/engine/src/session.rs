@@ -35,7 +35,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
 use crate::execution::{CommandLine, Execution, RetentionLimits};
-use crate::local::Isolation;
+use crate::isolation::{Demand, Isolation};
 use crate::target::Target;
 use crate::transport::{EndedProcess, Job, Leftovers, WindowSize};
 pub(crate) use actor::{Actor, Context, StartRequest};
@@ -80,6 +80,8 @@ pub struct SessionSettings {
     pub on_transport_loss: OnTransportLoss,
     /// What to do with background processes at close.
     pub leftovers: Leftovers,
+    /// How it has to be kept apart.
+    pub fence: Demand,
     /// The client's own notes.
     pub labels: BTreeMap<String, String>,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use execgate_core::outcome::ObservedBy;
 use execgate_core::redact::{RedactionRules, Secret};
 
-use crate::local::{Control, ControlLevel, Isolation};
+use crate::isolation::{Control, ControlKind as Kind, ControlLevel, Isolation};
 use crate::transport::Transport;
 use crate::transport::ssh::Host;
 
@@ -118,19 +118,29 @@ impl Target {
     /// tried there, so nothing is called enforced.
     #[must_use]
     pub fn remote_isolation() -> Isolation {
-        let advisory = |name, mechanism| Control {
-            name,
-            level: ControlLevel::Advisory,
-            mechanism,
+        let advisory = |kind, mechanism: &'static str, detail: &'static str| {
+            Control::new(kind, ControlLevel::Advisory, mechanism, detail)
         };
-        Isolation {
-            controls: vec![
-                advisory("data_dir", "another machine or container"),
-                advisory("server_memory", "another machine or container"),
-                advisory("signals", "another machine or container"),
-                advisory("privilege", "the target's user"),
-                advisory("kill", "environment marker and parentage"),
-            ],
-        }
+        let rows = [
+            advisory(
+                Kind::ProgramExecution,
+                "policy",
+                "judged before it runs, not withheld by the target's kernel",
+            ),
+            advisory(Kind::Privilege, "the target's user", ""),
+            advisory(Kind::Kill, "environment marker and parentage", ""),
+            advisory(
+                Kind::StreamIntegrity,
+                "streams of the connection",
+                "code of the session's own user can trace its own shell",
+            ),
+            advisory(
+                Kind::ExitIntegrity,
+                "random token in every marker",
+                "the shell itself reports how its commands end",
+            ),
+            advisory(Kind::Gate, "another machine or container", "not tried"),
+        ];
+        Isolation::of(String::new(), rows)
     }
 }

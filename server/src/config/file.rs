@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 use super::docker::Docker;
+use super::fence::Fence;
 use super::listen::ListenAddress;
 use super::sections::{Audit, Executions, Limits, Local, Policy, RedactionKeys, Sessions};
 use super::ssh::Ssh;
@@ -34,6 +35,8 @@ pub struct FileConfig {
     pub docker: Docker,
     /// What may run.
     pub policy: Policy,
+    /// What the kernel keeps local sessions from.
+    pub fence: Fence,
     /// What is hidden.
     pub redaction: RedactionKeys,
     /// The audit log.

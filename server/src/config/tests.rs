@@ -56,6 +56,11 @@ env_allow = ["PATH", "HOME", "LANG", "LANGUAGE", "LC_*", "TZ", "TERM", "USER"]
 [policy]
 name = "guard"
 
+[fence]
+require = []
+
+[fence.profiles]
+
 [redaction]
 enabled = true
 secret = []

@@ -10,9 +10,8 @@ use execgate_core::budget::OutputBudget;
 use execgate_core::policy::{Denial, Policy, PolicyStack};
 use execgate_core::redact::redact_text;
 use execgate_core::shell::ShellKind;
-use execgate_engine::local::Isolation;
+use execgate_engine::isolation::ControlKind;
 use execgate_engine::session::Session;
-use execgate_engine::target::Target;
 use execgate_engine::{Engine, Error};
 
 use super::refusal::{DeniedCommand, Refusal};
@@ -37,6 +36,8 @@ pub(crate) struct SessionDefaults {
     pub(crate) budget: OutputBudget,
     /// Silence after which a stream carries a KeepAlive.
     pub(crate) keep_alive: Duration,
+    /// What every session must have, enforced.
+    pub(crate) require: Vec<ControlKind>,
 }
 
 impl SessionDefaults {
@@ -69,14 +70,6 @@ impl Edge {
     /// A command, already redacted, as far as answers carry it.
     pub(crate) fn shown_command(command: &str) -> String {
         shorten(command.to_owned(), MAX_SHOWN_COMMAND_BYTES)
-    }
-
-    /// How a session on this target will be kept from the gate.
-    pub(crate) fn isolation_of(&self, target: &Target) -> Isolation {
-        match target {
-            Target::Local => self.engine.isolation().clone(),
-            Target::Ssh(_) | Target::Docker(_) => Target::remote_isolation(),
-        }
     }
 
     /// The policies that judge a session's commands, the operator's first.

@@ -45,15 +45,6 @@ pub(crate) enum Refusal {
         /// What was seen.
         reason: &'static str,
     },
-    /// A control that the caller demands does not hold.
-    FenceUnavailable {
-        /// Its name in the API.
-        control: &'static str,
-        /// The level it has.
-        level: &'static str,
-        /// What it is worth here.
-        detail: String,
-    },
     /// The RPC's own deadline passed.
     DeadlineExceeded {
         /// The execution that lives on.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use execgate_core::outcome::LaunchFailureKind;
 use execgate_core::policy::Denial;
 use execgate_engine::Error;
+use execgate_engine::isolation::Control;
 use execgate_engine::transport::TransportError;
 use execgate_proto::ERROR_DOMAIN;
 use execgate_proto::v1::ErrorReason;
@@ -17,6 +18,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::refusal::{DeniedCommand, Refusal};
+use super::to_proto;
 
 /// When to try again where the server or its log is unwell.
 const UNAVAILABLE_RETRY: Duration = Duration::from_secs(1);
@@ -174,7 +176,6 @@ impl Answer {
             Refusal::Engine(error) => Self::of_engine(&error),
             call @ (Refusal::Unauthenticated { .. }
             | Refusal::CalledFromSession { .. }
-            | Refusal::FenceUnavailable { .. }
             | Refusal::DeadlineExceeded { .. }
             | Refusal::OffsetOutOfRange { .. }
             | Refusal::OutputEvicted { .. }
@@ -195,18 +196,6 @@ impl Answer {
             }
             Refusal::CalledFromSession { reason } => {
                 Self::new(Code::PermissionDenied, Reason::CalledFromSession, reason)
-            }
-            Refusal::FenceUnavailable {
-                control,
-                level,
-                detail,
-            } => {
-                let message = format!("{control} is {level} here: {detail}");
-                Self::new(Code::FailedPrecondition, Reason::FenceUnavailable, message)
-                    .precondition("FENCE", control)
-                    .with("control", control)
-                    .with("level", level)
-                    .with("detail", detail)
             }
             Refusal::DeadlineExceeded { execution } => {
                 let message = format!("the call's deadline passed; {execution} may live on");
@@ -344,6 +333,10 @@ impl Answer {
             Error::NoTerminal { session } => new(Code::FailedPrecondition, Reason::NoTerminal)
                 .precondition("TERMINAL", session.as_str())
                 .suggest("create a session with `terminal` set"),
+            Error::UnknownFence { profile } => {
+                Self::bad_field("fence.profile", &format!("{profile:?} is no profile here"))
+            }
+            Error::FenceUnavailable(control) => Self::of_fence(control),
             Error::PolicyDenied(denial) => Self::of_denial(denial),
             Error::LimitReached {
                 what,
@@ -371,6 +364,23 @@ impl Answer {
             Error::ShuttingDown => Self::new(Code::Unavailable, Reason::ServerDraining, DRAINING)
                 .retry(UNAVAILABLE_RETRY),
         }
+    }
+
+    fn of_fence(control: &Control) -> Self {
+        let row = to_proto::control(control);
+        let (control, level) = (row.control().as_str_name(), row.level().as_str_name());
+        let detail = format!("{} {}", row.mechanism, row.detail);
+        let detail = match detail.trim() {
+            "" => "nothing does it",
+            detail => detail,
+        };
+        let message = format!("{control} is {level} here: {detail}");
+        let reason = ErrorReason::FenceUnavailable;
+        Self::new(Code::FailedPrecondition, reason, message)
+            .precondition("FENCE", control)
+            .with("control", control)
+            .with("level", level)
+            .with("detail", detail)
     }
 
     fn unavailable(target: &str, message: &str) -> Self {

@@ -15,7 +15,7 @@ pub(crate) use audit::{audit_page, command_kind, head};
 pub(crate) use capabilities::capabilities;
 pub(crate) use event::{ExecutionView, channel, event_kind, notice};
 pub(crate) use execution::{execution, execution_state, report, result, state_of};
-pub(crate) use fence::fence;
+pub(crate) use fence::{control, fence};
 pub(crate) use policy::verdict;
 pub(crate) use session::{ended_process, job, session, session_state, terminal_size};
 pub(crate) use time::timestamp;

@@ -48,6 +48,7 @@ impl Settings {
         let engine = EngineSettings {
             local: LocalSettings {
                 launcher,
+                fence: config.fence.settings(&user.home),
                 user: user.identity,
                 home: user.home,
                 hidden: vec![dir.path().to_owned()],
@@ -68,6 +69,7 @@ impl Settings {
             idle_ttl: config.sessions.idle_ttl.get(),
             max_lifetime: config.sessions.max_lifetime.limit(),
             keep_alive: config.executions.keep_alive.get(),
+            require: config.fence.required(),
             budget: OutputBudget::new(budget, Select::All, None)
                 .map_err(|source| ServeError::Budget { source })?,
         };

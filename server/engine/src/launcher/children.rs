@@ -12,8 +12,8 @@ use rustix::io::{FdFlags, dup2, fcntl_setfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, chdir, ioctl_tiocsctty, set_parent_process_death_signal, setsid};
 
-use super::confine::confine;
-use super::messages::{Setup, SpawnRequest};
+use super::confine::Confinement;
+use super::messages::SpawnRequest;
 use super::reaper::default_signals;
 
 /// Exit code of a child that could not become its program.
@@ -67,7 +67,7 @@ fn at(step: Step) -> impl Fn(io::Error) -> Failure {
 pub(super) fn start(
     request: &SpawnRequest,
     fds: &[OwnedFd],
-    setup: &Setup,
+    confinement: &Confinement,
 ) -> Result<i32, Failure> {
     let (reader, writer) =
         pipe_with(PipeFlags::CLOEXEC).map_err(|error| at(Step::Fork)(error.into()))?;
@@ -76,7 +76,7 @@ pub(super) fn start(
     match pid {
         0 => {
             drop(reader);
-            let failure = become_program(request, fds, setup, &writer);
+            let failure = become_program(request, fds, confinement, &writer);
             let step = Step::ALL
                 .iter()
                 .position(|step| *step == failure.step)
@@ -115,12 +115,12 @@ fn parse_failure(message: &str) -> Option<Failure> {
 fn become_program(
     request: &SpawnRequest,
     fds: &[OwnedFd],
-    setup: &Setup,
+    confinement: &Confinement,
     report: &OwnedFd,
 ) -> Failure {
     let prepared = streams(request, fds, report)
         .map_err(at(Step::Streams))
-        .and_then(|()| confine(setup).map_err(at(Step::Confine)))
+        .and_then(|()| confinement.apply().map_err(at(Step::Confine)))
         // Should the launcher itself be killed, its programs must not outlive it.
         .and_then(|()| {
             set_parent_process_death_signal(Some(Signal::KILL))

@@ -1,39 +1,118 @@
-//! What a session's process loses between fork and exec, in this order: the sight of
-//! hidden directories (a mount namespace of its own, where it keeps the server's user),
-//! the server's identity, the way back (no new privileges), and the reach to processes
-//! outside the session (a Landlock domain: no ptrace, no signals, no abstract sockets).
+//! What a session's process loses between fork and exec, in this order: its place in the
+//! machine's control groups, the limits of what it may use, the server's identity, the way
+//! back (no new privileges), files, programs and foreign processes (a Landlock domain), and
+//! last the system calls that no command needs. Namespaces are the launcher's own, entered
+//! once, and shared by all that it starts.
 //!
 //! Each step that the kernel does not offer is left out; what holds in the end is not
-//! assumed but tried, by [`probe`].
+//! assumed but tried, by `probe`.
 
-use std::fs;
 use std::io;
-use std::path::Path;
+use std::os::fd::{AsRawFd, OwnedFd};
 
-use landlock::{ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
-use rustix::process::{Gid, Signal, Uid};
-use rustix::thread::{
-    UnshareFlags, set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid,
-    unshare_unsafe,
-};
+use rustix::process::{Gid, Resource, Rlimit, Uid, setrlimit};
+use rustix::thread::{set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid};
 
-use super::messages::{Identity, ProbeResult, Setup};
+use super::groups::Groups;
+use super::messages::{Identity, Limited, Limiters, Setup};
+use super::namespaces;
+use super::syscalls::Filters;
+use crate::fence::Limits;
 
-/// Takes from this process, which has one thread, what a session must not have.
-///
-/// # Errors
-/// Where the identity cannot be changed; the rest is tried and reported by the probe.
-pub(super) fn confine(setup: &Setup) -> io::Result<()> {
-    match &setup.identity {
-        Some(identity) => become_user(identity)?,
-        // The same user could read the server's files: hide them instead.
-        None => {
-            let _ = hide(&setup.hidden);
+/// All that a session's processes are confined by.
+#[derive(Default)]
+pub(super) struct Confinement {
+    setup: Setup,
+    ruleset: Option<OwnedFd>,
+    filters: Filters,
+    pub(super) groups: Groups,
+    /// Whether the session has a user namespace of its own.
+    own_users: bool,
+}
+
+impl Confinement {
+    /// Prepares what all of them share; takes this process, which has one thread, into the
+    /// session's namespaces.
+    pub(super) fn prepare(setup: Setup, ruleset: Option<OwnedFd>) -> Self {
+        let groups = Groups::create(&setup.limits);
+        let own_users = namespaces::enter(&setup);
+        Self {
+            ruleset,
+            filters: Filters::new(setup.no_network),
+            groups,
+            own_users,
+            setup,
         }
     }
-    set_no_new_privs(true)?;
-    let _ = leave_other_processes_alone();
-    Ok(())
+
+    /// Takes from this process, which has one thread, what a session must not have.
+    ///
+    /// # Errors
+    /// Where the identity cannot be changed; the rest is tried and reported by the probe.
+    pub(super) fn apply(&self) -> io::Result<()> {
+        self.groups.join();
+        self.limit();
+        if let Some(identity) = &self.setup.identity {
+            become_user(identity)?;
+        }
+        set_no_new_privs(true)?;
+        if let Some(ruleset) = &self.ruleset {
+            enter_domain(ruleset);
+        }
+        self.filters.install();
+        Ok(())
+    }
+
+    fn limit(&self) {
+        let limits = &self.setup.limits;
+        let by = self.limiters();
+        let set = |resource, limit: Option<u64>| {
+            let Some(limit) = limit else { return };
+            let both = Rlimit {
+                current: Some(limit),
+                maximum: Some(limit),
+            };
+            // A lower limit that is there already stays.
+            let _lower = setrlimit(resource, both);
+        };
+        set(Resource::Nofile, limits.open_files);
+        set(Resource::Fsize, limits.file_bytes);
+        if !self.groups.limits_processes() {
+            set(Resource::Nproc, limits.processes);
+        }
+        if by.memory == Limited::Process {
+            set(Resource::Data, limits.memory_bytes);
+        }
+    }
+
+    /// What holds the limits.
+    pub(super) fn limiters(&self) -> Limiters {
+        let Limits {
+            processes,
+            memory_bytes,
+            milli_cpus,
+            ..
+        } = &self.setup.limits;
+        let grouped = |wanted: bool, grouped: bool, otherwise| match (wanted, grouped) {
+            (false, _) => Limited::Not,
+            (true, true) => Limited::Session,
+            (true, false) => otherwise,
+        };
+        // The kernel counts a user's processes in each user namespace anew.
+        let of_user = match self.own_users {
+            true => Limited::Session,
+            false => Limited::User,
+        };
+        Limiters {
+            processes: grouped(processes.is_some(), self.groups.limits_processes(), of_user),
+            memory: grouped(
+                memory_bytes.is_some(),
+                self.groups.limits_memory(),
+                Limited::Process,
+            ),
+            processors: grouped(milli_cpus.is_some(), self.groups.limits_cpu(), Limited::Not),
+        }
+    }
 }
 
 fn become_user(identity: &Identity) -> io::Result<()> {
@@ -44,57 +123,8 @@ fn become_user(identity: &Identity) -> io::Result<()> {
     Ok(())
 }
 
-/// Covers directories with empty ones, in a mount namespace of this process's own. The
-/// user namespace around it keeps the user's own number; capabilities end at exec.
-fn hide(directories: &[std::path::PathBuf]) -> io::Result<()> {
-    if directories.is_empty() {
-        return Ok(());
-    }
-    let (uid, gid) = (rustix::process::getuid(), rustix::process::getgid());
-    // SAFETY: this process has one thread and shares no file table.
-    unsafe { unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNS) }?;
-    fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("{0} {0} 1", uid.as_raw()))?;
-    fs::write("/proc/self/gid_map", format!("{0} {0} 1", gid.as_raw()))?;
-    for directory in directories {
-        cover(directory)?;
-    }
-    Ok(())
-}
-
-fn cover(directory: &Path) -> io::Result<()> {
-    use rustix::mount::{MountFlags, mount};
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
-    mount(
-        "execgate",
-        directory,
-        "tmpfs",
-        flags,
-        Some(c"mode=0500,size=4k"),
-    )?;
-    Ok(())
-}
-
-/// A Landlock domain with no file rules: it keeps its processes from tracing (reading
-/// the memory and environment of) and signalling any process outside.
-fn leave_other_processes_alone() -> Result<(), landlock::RulesetError> {
-    let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
-    // Kernels before scopes (ABI 6) still keep a domain from tracing others, but want a
-    // ruleset that handles something: making a block device needs root anyway.
-    ruleset
-        .handle_access(AccessFs::from_all(ABI::V1) & AccessFs::MakeBlock)?
-        .scope(Scope::Signal | Scope::AbstractUnixSocket)?
-        .create()?
-        .restrict_self()?;
-    Ok(())
-}
-
-/// Tries, as a confined process, what must not work.
-pub(super) fn probe(file: &Path, server: i32) -> ProbeResult {
-    ProbeResult {
-        data_file: fs::File::open(file).is_ok(),
-        server_memory: fs::read(format!("/proc/{server}/environ")).is_ok(),
-        server_signal: rustix::process::Pid::from_raw(server)
-            .is_some_and(|pid| rustix::process::kill_process(pid, Signal::CONT).is_ok()),
-    }
+fn enter_domain(ruleset: &OwnedFd) {
+    // SAFETY: passes a descriptor and no flags.
+    let _refused =
+        unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
 }

@@ -15,6 +15,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::fence::Limits;
 use crate::transport::{
     EndedProcess, InputSource, InputWait, Inspection, Job, Leftovers, ProcessEnd, SignalScope,
 };
@@ -26,13 +27,17 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 192 * 1024;
 /// Most file descriptors in one message: stdin, stdout, stderr.
 const MAX_FDS: usize = 3;
 
-/// What a launcher is told first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What a launcher is told first; the ruleset, where there is one, comes with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setup {
     /// Who the session's processes are; nothing keeps the server's identity.
     pub identity: Option<Identity>,
     /// Directories that the session's processes must not see.
     pub hidden: Vec<PathBuf>,
+    /// Whether they have a network of their own, with nothing in it.
+    pub no_network: bool,
+    /// How much of the machine they may use.
+    pub limits: Limits,
 }
 
 /// A user of the system.
@@ -72,8 +77,7 @@ pub(crate) enum Request {
     /// Tries what a session must not be able to do, as a session's process.
     Probe {
         call: u64,
-        file: PathBuf,
-        server: i32,
+        attempts: Attempts,
     },
     Close {
         call: u64,
@@ -130,7 +134,7 @@ pub(crate) enum Event {
     },
     Probed {
         call: u64,
-        reachable: ProbeResult,
+        result: ProbeResult,
     },
     Closed {
         call: u64,
@@ -142,8 +146,27 @@ pub(crate) enum Event {
     },
 }
 
-/// Which forbidden things a session's process could do after all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What a confined process is to try.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Attempts {
+    /// A file of the data directory, to be opened.
+    pub(crate) data_file: Option<PathBuf>,
+    /// The server's process, to be read and signalled.
+    pub(crate) server: i32,
+    /// Program files, to be opened.
+    pub(crate) withheld: Vec<PathBuf>,
+    /// Files outside of what may be read, to be opened.
+    pub(crate) outside_read: Vec<PathBuf>,
+    /// Directories outside of what may be written, to make a file in.
+    pub(crate) outside_write: Vec<PathBuf>,
+    /// A TCP port on the loopback that may not be connected to.
+    pub(crate) port: Option<u16>,
+    /// Whether to look for a way to other machines.
+    pub(crate) network: bool,
+}
+
+/// Which forbidden things a session's process could do after all, and what limits it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeResult {
     /// Open a file of the data directory.
     pub data_file: bool,
@@ -151,6 +174,49 @@ pub struct ProbeResult {
     pub server_memory: bool,
     /// Send the server a signal.
     pub server_signal: bool,
+    /// Open a program that the policy denies.
+    pub withheld_program: bool,
+    /// Open a file outside of what may be read.
+    pub outside_read: bool,
+    /// Make a file outside of what may be written.
+    pub outside_write: bool,
+    /// Reach a network that it must not.
+    pub network: bool,
+    /// Gain privileges by executing a program.
+    pub new_privileges: bool,
+    /// Make a user namespace.
+    pub user_namespace: bool,
+    /// Whether a filter of system calls is in force.
+    pub syscalls: bool,
+    /// Whether the session ends as a whole by one order to the kernel.
+    pub cgroup_kill: bool,
+    /// What holds the limits.
+    pub limited: Limiters,
+}
+
+/// By how much the limits hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limiters {
+    /// The number of processes.
+    pub processes: Limited,
+    /// Memory.
+    pub memory: Limited,
+    /// Processor time.
+    pub processors: Limited,
+}
+
+/// Of what a limit is one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Limited {
+    /// Of the session as a whole.
+    Session,
+    /// Of all processes of its user.
+    User,
+    /// Of each process alone.
+    Process,
+    /// Nothing limits it.
+    #[default]
+    Not,
 }
 
 /// Sends one message with file descriptors.

@@ -14,9 +14,9 @@ use rustix::process::{
 };
 
 use super::children::{self, Failure};
-use super::confine;
-use super::messages::{Event, MAX_MESSAGE_BYTES, ProbeResult, Request, Setup, SpawnRequest};
-use super::{input, reaper, receive, send, tree};
+use super::confine::Confinement;
+use super::messages::{Event, MAX_MESSAGE_BYTES, Request, SpawnRequest};
+use super::{input, probe, reaper, receive, send, tree};
 use crate::transport::{
     EndedProcess, InputSource, InputWait, Inspection, Job, Leftovers, SignalScope,
 };
@@ -43,7 +43,8 @@ struct Program {
 
 struct Launcher {
     socket: OwnedFd,
-    setup: Setup,
+    /// What each program is confined by.
+    confinement: Confinement,
     /// Programs that the server asked for, by pid.
     programs: HashMap<i32, Program>,
     myself: i32,
@@ -56,15 +57,13 @@ pub(super) fn serve() -> io::Result<()> {
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     let mut launcher = Launcher {
         socket,
-        setup: Setup {
-            identity: None,
-            hidden: Vec::new(),
-        },
+        confinement: Confinement::default(),
         programs: HashMap::new(),
         myself: getpid().as_raw_nonzero().get(),
     };
     let result = launcher.run(&ended);
     launcher.end_all(Duration::ZERO);
+    launcher.confinement.groups.remove();
     match result {
         // The server has gone without a word.
         Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset) => Ok(()),
@@ -87,7 +86,7 @@ impl Launcher {
             let Some((request, fds)) = receive::<Request>(&self.socket, &mut buffer)? else {
                 return Ok(());
             };
-            if self.handle(request, &fds)?.is_break() {
+            if self.handle(request, fds)?.is_break() {
                 return Ok(());
             }
         }
@@ -96,14 +95,14 @@ impl Launcher {
     fn handle(
         &mut self,
         request: Request,
-        fds: &[OwnedFd],
+        fds: Vec<OwnedFd>,
     ) -> io::Result<std::ops::ControlFlow<()>> {
         let answer = match request {
             Request::Setup(setup) => {
-                self.setup = setup;
+                self.confinement = Confinement::prepare(setup, fds.into_iter().next());
                 return Ok(std::ops::ControlFlow::Continue(()));
             }
-            Request::Spawn(spawn) => self.spawn(&spawn, fds),
+            Request::Spawn(spawn) => self.spawn(&spawn, &fds),
             Request::Signal {
                 call,
                 id,
@@ -119,9 +118,12 @@ impl Launcher {
                 call,
                 jobs: self.jobs(at_least),
             },
-            Request::Probe { call, file, server } => Event::Probed {
-                call,
-                reachable: self.probe(&file, server),
+            Request::Probe { call, attempts } => match probe::run(&self.confinement, &attempts) {
+                Ok(result) => Event::Probed { call, result },
+                Err(error) => Event::Refused {
+                    call,
+                    errno: error.raw_os_error().unwrap_or(libc::EIO),
+                },
             },
             Request::Close {
                 call,
@@ -149,7 +151,7 @@ impl Launcher {
     }
 
     fn spawn(&mut self, request: &SpawnRequest, fds: &[OwnedFd]) -> Event {
-        match children::start(request, fds, &self.setup) {
+        match children::start(request, fds, &self.confinement) {
             Ok(pid) => {
                 let program = Program {
                     id: request.id,
@@ -208,10 +210,17 @@ impl Launcher {
             SignalScope::Program => usize::from(kill(pid, signal)),
             SignalScope::StartedWithin(age) => {
                 let oldest = tick_before(age);
-                let young = tree::descendants(pid)
-                    .into_iter()
-                    .filter(|p| p.started >= oldest);
-                young.filter(|process| kill(process.pid, signal)).count()
+                let sweep = || {
+                    let young = tree::descendants(pid)
+                        .into_iter()
+                        .filter(|p| p.started >= oldest);
+                    young.filter(|process| kill(process.pid, signal)).count()
+                };
+                match signal {
+                    // What multiplies faster than it is found must not run meanwhile.
+                    Signal::KILL => self.confinement.groups.frozen(sweep),
+                    _ => sweep(),
+                }
             }
         };
         Event::Signalled { call, processes }
@@ -263,34 +272,6 @@ impl Launcher {
         input::wait_below(*pid, &link)
     }
 
-    /// Forks a process like a session's and lets it try; a bit for each thing it could do.
-    fn probe(&self, file: &std::path::Path, server: i32) -> ProbeResult {
-        // SAFETY: this process has one thread; the child may run any code.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            let tried = confine::confine(&self.setup).map(|()| confine::probe(file, server));
-            let bits = tried.map_or(0, |result| {
-                i32::from(result.data_file)
-                    | i32::from(result.server_memory) << 1
-                    | i32::from(result.server_signal) << 2
-            });
-            // SAFETY: ends the child without running the launcher's destructors.
-            unsafe { libc::_exit(bits) }
-        }
-        let bits = Pid::from_raw(pid)
-            .and_then(|pid| {
-                rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).ok()
-            })
-            .flatten()
-            .and_then(|(_, status)| status.exit_status())
-            .unwrap_or(0b111);
-        ProbeResult {
-            data_file: bits & 1 != 0,
-            server_memory: bits & 2 != 0,
-            server_signal: bits & 4 != 0,
-        }
-    }
-
     /// Ends every process of the session: asks the background jobs first, if there is a
     /// grace, then kills until nothing is left.
     fn end_all(&mut self, grace: Duration) -> Vec<EndedProcess> {
@@ -334,6 +315,9 @@ impl Launcher {
                     // A stopped process takes SIGTERM only once it goes on.
                     kill(process.pid, Signal::CONT);
                 }
+            }
+            if signal == Signal::KILL && !living.is_empty() {
+                self.confinement.groups.kill();
             }
             self.reap();
             let orphan_left = rustix::process::Pid::from_raw(self.myself).is_some()

@@ -12,7 +12,7 @@ mod inputs;
 mod link;
 mod terminal;
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,7 +32,7 @@ use super::{
     TransportError, WindowSize, Writer,
 };
 use crate::launcher::{
-    Identity, ProbeResult, Request, STEP_DIRECTORY, STEP_EXECUTE, Setup, SpawnRequest,
+    Attempts, Identity, ProbeResult, Request, STEP_DIRECTORY, STEP_EXECUTE, Setup, SpawnRequest,
 };
 pub(crate) use inputs::Inputs;
 use link::{Answer, Link};
@@ -63,11 +63,12 @@ impl LocalTransport {
     pub(crate) fn start(
         launcher: &PathBuf,
         setup: Setup,
+        ruleset: Option<BorrowedFd<'_>>,
         inputs: Arc<Inputs>,
     ) -> Result<Self, TransportError> {
         let link = Link::start(launcher)?;
         let identity = setup.identity.clone();
-        link.tell(&Request::Setup(setup), &[])?;
+        link.tell(&Request::Setup(setup), ruleset.as_slice())?;
         Ok(Self {
             link,
             next_program: AtomicU64::new(1),
@@ -80,11 +81,10 @@ impl LocalTransport {
     ///
     /// # Errors
     /// Where the launcher is gone.
-    pub async fn probe(&self, file: PathBuf) -> Result<ProbeResult, TransportError> {
-        let server = rustix::process::getpid().as_raw_nonzero().get();
+    pub(crate) async fn probe(&self, attempts: Attempts) -> Result<ProbeResult, TransportError> {
         let answer = self
             .link
-            .ask(|call| Request::Probe { call, file, server })
+            .ask(|call| Request::Probe { call, attempts })
             .await?;
         match answer {
             Answer::Probed(result) => Ok(result),

@@ -9,6 +9,7 @@
 )]
 
 mod argv;
+mod fence;
 mod gate;
 mod interactive;
 mod lifecycle;

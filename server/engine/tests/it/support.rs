@@ -17,6 +17,8 @@ use execgate_engine::execution::{
     Command, CommandLine, DEFAULT_GRACE, ExecResult, Follower, Notice, Overflow, Retention,
     RetentionLimits, Stdin, TimeoutAction,
 };
+use execgate_engine::fence::FenceSettings;
+use execgate_engine::isolation::Demand;
 use execgate_engine::local::{LocalSettings, LocalUser};
 use execgate_engine::session::{OnShellExit, OnTransportLoss, Session, SessionSettings};
 use execgate_engine::target::Target;
@@ -46,6 +48,10 @@ impl Gate {
     }
 
     pub(crate) async fn with_policy(policy: Policy) -> Self {
+        Self::with_fence(policy, FenceSettings::default()).await
+    }
+
+    pub(crate) async fn with_fence(policy: Policy, fence: FenceSettings) -> Self {
         let data = tempfile::tempdir().unwrap();
         std::fs::set_permissions(data.path(), PermissionsExt::from_mode(0o700)).unwrap();
         let token = data.path().join("token");
@@ -66,6 +72,7 @@ impl Gate {
                 home: "/tmp".into(),
                 hidden: vec![data.path().to_owned()],
                 env: BTreeMap::new(),
+                fence,
             },
             ssh: SshSettings::default(),
             docker: DockerSettings::default(),
@@ -176,6 +183,7 @@ pub(crate) fn defaults() -> SessionSettings {
         on_shell_exit: OnShellExit::Restart,
         on_transport_loss: OnTransportLoss::Lose,
         leftovers: Leftovers::Kill,
+        fence: Demand::default(),
         labels: BTreeMap::new(),
     }
 }

@@ -1,60 +1,59 @@
-//! What isolation a session must have, measured against what there is.
+//! What isolation a session must have. Whether it has it is known once its target is reached.
 
-use std::collections::HashSet;
-
+use execgate_engine::isolation::{ControlKind, ControlLevel, Demand};
 use execgate_proto::v1;
 use v1::EnforcementLevel as Level;
 
-use super::fields::enumeration;
+use super::fields::{enumeration, given};
 use crate::grpc::refusal::Refusal;
 
-/// Refuses a demand that `report` does not meet.
-pub(super) fn check(fence: v1::FenceRequirement, report: &v1::FenceReport) -> Result<(), Refusal> {
-    if !fence.profile.is_empty() {
-        return Err(Refusal::not_implemented("field fence.profile"));
-    }
-    let mut seen = HashSet::new();
+/// What the caller demands, and what the operator demands of every session.
+pub(super) fn demand(
+    fence: v1::FenceRequirement,
+    operator: &[ControlKind],
+) -> Result<Demand, Refusal> {
+    let mut require: Vec<_> = operator
+        .iter()
+        .map(|control| (*control, ControlLevel::Enforced))
+        .collect();
+    let mut seen = Vec::new();
     for (index, wanted) in fence.require.iter().enumerate() {
         let field = format!("fence.require[{index}].control");
-        let control: v1::Control = enumeration(&field, wanted.control)?;
-        if control == v1::Control::Unspecified {
+        let Some(control) = kind(enumeration(&field, wanted.control)?) else {
             return Err(Refusal::field(field, "is required"));
-        }
-        if !seen.insert(control) {
+        };
+        if seen.contains(&control) {
             return Err(Refusal::field(field, "is there twice"));
         }
+        seen.push(control);
         let field = format!("fence.require[{index}].at_least");
-        let wanted = match enumeration(&field, wanted.at_least)? {
-            Level::Unspecified => Level::Enforced,
-            level => level,
+        let level = match enumeration(&field, wanted.at_least)? {
+            Level::Unspecified | Level::Enforced => ControlLevel::Enforced,
+            Level::Partial => ControlLevel::Partial,
+            Level::Advisory => ControlLevel::Advisory,
+            Level::Unavailable => ControlLevel::Unavailable,
         };
-        check_control(control, wanted, report)?;
+        require.push((control, level));
     }
-    Ok(())
+    Ok(Demand {
+        profile: given(fence.profile),
+        require,
+    })
 }
 
-fn check_control(
-    control: v1::Control,
-    wanted: Level,
-    report: &v1::FenceReport,
-) -> Result<(), Refusal> {
-    let row = report.controls.iter().find(|row| row.control() == control);
-    let level = row.map_or(Level::Unavailable, v1::ControlReport::level);
-    // The levels are numbered from the strongest on.
-    if level as i32 <= wanted as i32 {
-        return Ok(());
-    }
-    let detail = row.map(|row| {
-        format!("{} {}", row.mechanism, row.detail)
-            .trim()
-            .to_owned()
-    });
-    Err(Refusal::FenceUnavailable {
-        control: control.as_str_name(),
-        level: level.as_str_name(),
-        detail: detail
-            .filter(|detail| !detail.is_empty())
-            .unwrap_or_else(|| "nothing does it".into()),
+fn kind(control: v1::Control) -> Option<ControlKind> {
+    Some(match control {
+        v1::Control::Unspecified => return None,
+        v1::Control::ProgramExecution => ControlKind::ProgramExecution,
+        v1::Control::FileRead => ControlKind::FileRead,
+        v1::Control::FileWrite => ControlKind::FileWrite,
+        v1::Control::Network => ControlKind::Network,
+        v1::Control::Privilege => ControlKind::Privilege,
+        v1::Control::Resources => ControlKind::Resources,
+        v1::Control::Kill => ControlKind::Kill,
+        v1::Control::StreamIntegrity => ControlKind::StreamIntegrity,
+        v1::Control::ExitIntegrity => ControlKind::ExitIntegrity,
+        v1::Control::Gate => ControlKind::Gate,
     })
 }
 
@@ -62,7 +61,7 @@ fn check_control(
 mod tests {
     use super::*;
 
-    fn demand(control: i32, at_least: Level) -> v1::FenceRequirement {
+    fn demanded(control: i32, at_least: Level) -> v1::FenceRequirement {
         let require = vec![v1::ControlRequirement {
             control,
             at_least: at_least.into(),
@@ -74,33 +73,33 @@ mod tests {
     }
 
     #[test]
-    fn only_what_holds_can_be_demanded() {
-        let gate = v1::ControlReport {
-            control: v1::Control::Gate.into(),
-            level: Level::Partial.into(),
-            ..Default::default()
-        };
-        let report = v1::FenceReport {
-            controls: vec![gate],
-            profile: String::new(),
-        };
-        let check = |control: v1::Control, level| check(demand(control.into(), level), &report);
-        assert!(check(v1::Control::Gate, Level::Partial).is_ok());
-        assert!(check(v1::Control::Gate, Level::Advisory).is_ok());
-        for (control, level) in [
-            (v1::Control::Gate, Level::Unspecified),
-            (v1::Control::Network, Level::Advisory),
-        ] {
-            let refused = check(control, level);
+    fn a_demand_is_enforced_where_it_does_not_say_and_adds_to_the_operators() {
+        let gate = v1::Control::Gate.into();
+        let plain = demand(demanded(gate, Level::Unspecified), &[ControlKind::Network]).unwrap();
+        let expected = [
+            (ControlKind::Network, ControlLevel::Enforced),
+            (ControlKind::Gate, ControlLevel::Enforced),
+        ];
+        assert_eq!(plain.require, expected);
+        let weaker = demand(demanded(gate, Level::Partial), &[]).unwrap();
+        assert_eq!(weaker.require, [(ControlKind::Gate, ControlLevel::Partial)]);
+    }
+
+    #[test]
+    fn what_is_no_control_is_refused() {
+        let refused = |control| demand(demanded(control, Level::Enforced), &[]);
+        for control in [0, 99] {
+            let refused = refused(control);
             assert!(
-                matches!(refused, Err(Refusal::FenceUnavailable { .. })),
+                matches!(refused, Err(Refusal::InvalidField { .. })),
                 "{refused:?}"
             );
         }
-        let unknown = super::check(demand(99, Level::Enforced), &report);
-        assert!(
-            matches!(unknown, Err(Refusal::InvalidField { .. })),
-            "{unknown:?}"
-        );
+        let mut twice = demanded(v1::Control::Gate.into(), Level::Enforced);
+        twice.require.extend(twice.require.clone());
+        assert!(matches!(
+            demand(twice, &[]),
+            Err(Refusal::InvalidField { .. })
+        ));
     }
 }

@@ -59,10 +59,7 @@ pub(crate) fn new_session(
     refuse_missing(&request.from_checkpoint, "field from_checkpoint")?;
     no_checkpoints("checkpoints", request.checkpoints)?;
     no_secrets("secrets", &request.secrets)?;
-    fence::check(
-        request.fence.unwrap_or_default(),
-        &to_proto::fence(&edge.isolation_of(&target)),
-    )?;
+    let fence = fence::demand(request.fence.unwrap_or_default(), &edge.defaults.require)?;
     let id = fields::given(request.session_id)
         .map(|id| fields::session_id(&id))
         .transpose()?;
@@ -104,6 +101,7 @@ pub(crate) fn new_session(
             true => Leftovers::Keep,
             false => Leftovers::Kill,
         },
+        fence,
         labels: labels("labels", request.labels)?,
     };
     Ok(NewSession { id, settings })

@@ -1,105 +1,46 @@
 //! How sessions are kept apart, in the API's words.
 
-use execgate_engine::local::{Control, ControlLevel, Isolation};
+use execgate_engine::isolation::{Control, ControlKind, ControlLevel, Isolation};
 use execgate_proto::v1;
-use v1::{Control as Kind, EnforcementLevel as Level};
 
-/// The engine's controls that together keep sessions from the gate.
-const GATE: [&str; 3] = ["data_dir", "server_memory", "signals"];
-
-/// The report on local sessions.
+/// The report on a session, or on those of a target.
 pub(crate) fn fence(isolation: &Isolation) -> v1::FenceReport {
-    let named = |name: &str| {
-        isolation
-            .controls
-            .iter()
-            .find(|control| control.name == name)
-    };
-    let controls = vec![
-        row(
-            Kind::ProgramExecution,
-            Level::Advisory,
-            "policy",
-            "judged before it runs, not withheld by the kernel",
-        ),
-        unavailable(Kind::FileRead),
-        unavailable(Kind::FileWrite),
-        unavailable(Kind::Network),
-        of(Kind::Privilege, named("privilege")),
-        unavailable(Kind::Resources),
-        of(Kind::Kill, named("kill")),
-        row(
-            Kind::StreamIntegrity,
-            Level::Partial,
-            "socketpair as the shell's input",
-            "code of the session's own user can still trace its own shell",
-        ),
-        row(
-            Kind::ExitIntegrity,
-            Level::Advisory,
-            "random token in every marker",
-            "the shell itself reports how its commands end",
-        ),
-        gate(GATE.map(named)),
-    ];
     v1::FenceReport {
-        controls,
-        profile: String::new(),
+        controls: isolation.controls.iter().map(control).collect(),
+        profile: isolation.profile.clone(),
     }
 }
 
-fn row(control: Kind, level: Level, mechanism: &str, detail: &str) -> v1::ControlReport {
+/// One row of it.
+pub(crate) fn control(control: &Control) -> v1::ControlReport {
     v1::ControlReport {
-        control: control.into(),
-        level: level.into(),
-        mechanism: mechanism.to_owned(),
-        detail: detail.to_owned(),
+        control: kind(control.kind).into(),
+        level: level(control.level).into(),
+        mechanism: control.mechanism.clone().into_owned(),
+        detail: control.detail.clone().into_owned(),
     }
 }
 
-fn unavailable(control: Kind) -> v1::ControlReport {
-    row(
-        control,
-        Level::Unavailable,
-        "",
-        "only what the session's user may do anyway",
-    )
-}
-
-fn of(control: Kind, found: Option<&Control>) -> v1::ControlReport {
-    match found {
-        None => unavailable(control),
-        Some(found) => row(control, level(found.level), found.mechanism, ""),
+fn kind(kind: ControlKind) -> v1::Control {
+    match kind {
+        ControlKind::ProgramExecution => v1::Control::ProgramExecution,
+        ControlKind::FileRead => v1::Control::FileRead,
+        ControlKind::FileWrite => v1::Control::FileWrite,
+        ControlKind::Network => v1::Control::Network,
+        ControlKind::Privilege => v1::Control::Privilege,
+        ControlKind::Resources => v1::Control::Resources,
+        ControlKind::Kill => v1::Control::Kill,
+        ControlKind::StreamIntegrity => v1::Control::StreamIntegrity,
+        ControlKind::ExitIntegrity => v1::Control::ExitIntegrity,
+        ControlKind::Gate => v1::Control::Gate,
     }
 }
 
-fn gate(parts: [Option<&Control>; 3]) -> v1::ControlReport {
-    let parts: Vec<_> = parts.into_iter().flatten().collect();
-    let open: Vec<_> = parts
-        .iter()
-        .filter(|part| part.level == ControlLevel::Advisory)
-        .map(|p| p.name)
-        .collect();
-    let mechanisms: Vec<_> = parts
-        .iter()
-        .map(|part| format!("{}: {}", part.name, part.mechanism))
-        .collect();
-    let (level, detail) = match open.as_slice() {
-        [] => (
-            Level::Enforced,
-            "token on TCP, peer check on the socket".to_owned(),
-        ),
-        open if open.len() == parts.len() => {
-            (Level::Advisory, format!("open: {}", open.join(", ")))
-        }
-        open => (Level::Partial, format!("open: {}", open.join(", "))),
-    };
-    row(Kind::Gate, level, &mechanisms.join("; "), &detail)
-}
-
-fn level(level: ControlLevel) -> Level {
+fn level(level: ControlLevel) -> v1::EnforcementLevel {
     match level {
-        ControlLevel::Enforced => Level::Enforced,
-        ControlLevel::Advisory => Level::Advisory,
+        ControlLevel::Enforced => v1::EnforcementLevel::Enforced,
+        ControlLevel::Partial => v1::EnforcementLevel::Partial,
+        ControlLevel::Advisory => v1::EnforcementLevel::Advisory,
+        ControlLevel::Unavailable => v1::EnforcementLevel::Unavailable,
     }
 }

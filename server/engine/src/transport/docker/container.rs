@@ -16,7 +16,7 @@ use futures::StreamExt;
 use super::errors::{in_full, is_missing, refused};
 use super::judge;
 use super::settings::{DockerProfile, Pull, Risk, RootFiles, is_listed};
-use crate::local::Isolation;
+use crate::isolation::Isolation;
 use crate::random;
 use crate::target::DockerTarget;
 use crate::transport::TransportError;

@@ -5,7 +5,7 @@ use bollard::models::{ContainerInspectResponse, HostConfig, MountPoint};
 
 use super::container::Origin;
 use super::settings::Risk;
-use crate::local::{Control, ControlLevel, Isolation};
+use crate::isolation::{Control, ControlKind as Kind, ControlLevel as Level, Isolation};
 
 /// Where engines and container runtimes listen.
 const SOCKETS: [&str; 5] = [
@@ -114,31 +114,120 @@ pub(super) fn isolation(seen: &ContainerInspectResponse, origin: Origin) -> Isol
     let no_new_privileges = options
         .iter()
         .any(|option| option.starts_with("no-new-privileges") && !option.ends_with("false"));
-    let level = |holds| match holds {
-        true => ControlLevel::Enforced,
-        false => ControlLevel::Advisory,
-    };
-    let control = |name, holds, mechanism| Control {
-        name,
-        level: level(holds),
-        mechanism,
-    };
-    Isolation {
-        controls: vec![
-            control("data_dir", !risky && !mounted, "container: its own files"),
-            control("server_memory", !risky, "container: its own processes"),
-            control("signals", !risky, "container: its own processes"),
-            control(
-                "privilege",
+    let rows = [
+        files(host, risky, mounted),
+        vec![
+            row(
+                Kind::Privilege,
                 !risky && no_new_privileges,
                 "container: no_new_privs",
+                "programs can gain privileges inside",
             ),
+            resources(host),
             match origin {
-                Origin::Made => control("kill", true, "container: removed with the session"),
-                Origin::Entered => control("kill", false, "environment marker and parentage"),
+                Origin::Made => row(Kind::Kill, true, "container: removed with the session", ""),
+                Origin::Entered => row(Kind::Kill, false, "environment marker and parentage", ""),
             },
+            row(
+                Kind::Gate,
+                !risky && !mounted,
+                "container: its own files and processes",
+                "it can reach its host",
+            ),
         ],
+        of_shells(),
+    ];
+    Isolation::of(String::new(), rows.into_iter().flatten())
+}
+
+fn row(kind: Kind, holds: bool, mechanism: &'static str, otherwise: &'static str) -> Control {
+    match holds {
+        true => Control::new(kind, Level::Enforced, mechanism, ""),
+        false => Control::new(kind, Level::Advisory, mechanism, otherwise),
     }
+}
+
+/// Its files and its network.
+fn files(host: &HostConfig, risky: bool, mounted: bool) -> Vec<Control> {
+    let foreign = "files of its host are mounted";
+    vec![
+        match mounted {
+            false => row(
+                Kind::FileRead,
+                !risky,
+                "container: its own files",
+                "it can leave it",
+            ),
+            true => row(Kind::FileRead, false, "container", foreign),
+        },
+        match host.readonly_rootfs == Some(true) {
+            true => row(
+                Kind::FileWrite,
+                !risky && !mounted,
+                "container: read-only root",
+                foreign,
+            ),
+            false => row(Kind::FileWrite, false, "container", "all files of its user"),
+        },
+        match host.network_mode.as_deref() == Some("none") {
+            true => row(
+                Kind::Network,
+                !risky,
+                "container: no network",
+                "it can leave it",
+            ),
+            false => Control::nothing(Kind::Network),
+        },
+    ]
+}
+
+/// What no container changes.
+fn of_shells() -> Vec<Control> {
+    let advisory = |kind, mechanism, detail| row(kind, false, mechanism, detail);
+    vec![
+        advisory(
+            Kind::ProgramExecution,
+            "policy",
+            "judged before it runs, not withheld by the kernel",
+        ),
+        advisory(
+            Kind::StreamIntegrity,
+            "streams of the engine",
+            "code of the session's own user can trace its own shell",
+        ),
+        advisory(
+            Kind::ExitIntegrity,
+            "random token in every marker",
+            "the shell itself reports how its commands end",
+        ),
+    ]
+}
+
+/// What of the machine the container may use, as its engine says.
+fn resources(host: &HostConfig) -> Control {
+    let limits = [
+        ("processes", host.pids_limit),
+        ("memory", host.memory),
+        ("processors", host.nano_cpus.or(host.cpu_quota)),
+    ];
+    let (set, open): (Vec<_>, Vec<_>) = limits
+        .into_iter()
+        .partition(|(_, limit)| limit.is_some_and(|limit| limit > 0));
+    let names = |rows: Vec<(&str, _)>| {
+        let names: Vec<&str> = rows.into_iter().map(|(name, _)| name).collect();
+        names.join(", ")
+    };
+    let level = match (set.len(), open.len()) {
+        (0, _) => return Control::nothing(Kind::Resources),
+        (_, 0) => Level::Enforced,
+        _ => Level::Partial,
+    };
+    let detail = match open.is_empty() {
+        true => String::new(),
+        false => format!("not limited: {}", names(open)),
+    };
+    let mechanism = format!("container limits: {}", names(set));
+    Control::new(Kind::Resources, level, mechanism, detail)
 }
 
 #[cfg(test)]

@@ -70,7 +70,8 @@ impl Directory {
 }
 
 impl Inputs {
-    fn new_path(&self) -> io::Result<PathBuf> {
+    /// The directory; it is made if it is not there yet.
+    pub(crate) fn path(&self) -> io::Result<PathBuf> {
         let mut directory = self
             .directory
             .lock()
@@ -79,12 +80,12 @@ impl Inputs {
             Some(directory) => directory,
             missing => missing.insert(Directory::create()?),
         };
-        Ok(directory.path.join(name()?))
+        Ok(directory.path.clone())
     }
 
     /// Makes one pipe that the session's user may read.
     pub(super) fn open(&self, owner: Option<&Identity>) -> io::Result<NamedInput> {
-        let path = self.new_path()?;
+        let path = self.path()?.join(name()?);
         mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
         let name = Name(path.clone());
         if let Some(owner) = owner {

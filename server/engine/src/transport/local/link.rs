@@ -251,7 +251,7 @@ fn deliver(waiting: &mut Waiting, event: Event) {
         Event::Inspected { call, inspection } => (call, Answer::Inspected(inspection)),
         Event::Waits { call, wait } => (call, Answer::Waits(wait)),
         Event::Jobs { call, jobs } => (call, Answer::Jobs(jobs)),
-        Event::Probed { call, reachable } => (call, Answer::Probed(reachable)),
+        Event::Probed { call, result } => (call, Answer::Probed(result)),
         Event::Closed { call, ended } => (call, Answer::Closed(ended)),
         Event::Refused { call, errno } => (call, Answer::Refused(errno)),
     };
