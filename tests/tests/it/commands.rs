@@ -125,7 +125,11 @@ async fn a_caller_that_goes_can_come_back_for_the_rest() {
     let mut client = server.client().await;
     client.session("s").await;
     let mut stream = client.exec("s", "e", "echo one; sleep 0.3; echo two").await;
-    stream.message().await.unwrap();
+    while let Some(response) = stream.message().await.unwrap() {
+        if let Some(Kind::Output(_)) = response.event.unwrap().kind {
+            break;
+        }
+    }
     drop(stream);
     let request = v1::AttachRequest {
         session_id: "s".into(),
