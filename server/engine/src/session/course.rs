@@ -128,9 +128,10 @@ impl Course {
         }
     }
 
-    /// Says and records that the gate sent a signal by itself, the first time.
+    /// Says and records that the gate sent a signal by itself, the first time that it met a
+    /// process.
     pub(super) async fn signalled(&mut self, signal: i32, processes: usize, recorder: &Recorder) {
-        if self.signals.contains(&signal) {
+        if processes == 0 || self.signals.contains(&signal) {
             return;
         }
         self.signals.push(signal);
