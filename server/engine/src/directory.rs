@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use execgate_core::ids::{Principal, SessionId};
 
 use crate::error::Error;
-use crate::session::{Session, SessionState};
+use crate::session::{CloseReason, Session, SessionState};
 
 /// Ids of ended sessions that are remembered, so that they are not used again.
 const REMEMBERED_SESSIONS: usize = 4096;
@@ -21,9 +21,6 @@ const KEPT_SESSIONS: usize = 256;
 
 /// Ended sessions whose output is kept too; each holds up to 16 MiB in memory.
 const KEPT_OUTPUTS: usize = 16;
-
-/// Why a session is over that its owner closed.
-pub(crate) const CLOSED_BY_OWNER: &str = "closed by its owner";
 
 /// A session as its principal names it.
 type Key = (Principal, SessionId);
@@ -200,11 +197,11 @@ impl SessionDirectory {
             return;
         };
         let (reason, lost) = match session.snapshot().state {
-            SessionState::Lost { reason } => (reason, true),
+            SessionState::Lost { reason, .. } => (reason, true),
             _ => (reason.to_owned(), false),
         };
         let ended = Ended {
-            reusable: reason == CLOSED_BY_OWNER,
+            reusable: reason == CloseReason::Owner.as_str(),
             reason,
             lost,
             at: Instant::now(),

@@ -13,7 +13,7 @@ use execgate_core::redact::{RedactionRules, redact_text};
 use execgate_core::shell::ShellKind;
 
 use crate::audit::{AuditStore, Durability};
-use crate::directory::{CLOSED_BY_OWNER, SessionDirectory};
+use crate::directory::SessionDirectory;
 use crate::error::Error;
 use crate::execution::{Execution, Retention};
 use crate::fence::Fences;
@@ -21,7 +21,7 @@ use crate::isolation::Isolation;
 use crate::local::LocalSettings;
 use crate::random;
 use crate::session::{
-    Actor, Context, Recorder, Session, SessionParts, SessionSettings, Shell, ShellSpec,
+    Actor, CloseReason, Context, Recorder, Session, SessionParts, SessionSettings, Shell, ShellSpec,
 };
 use crate::target::{Place, SshTarget, Target};
 use crate::transport::docker::{Docker, DockerSettings};
@@ -341,7 +341,7 @@ impl Engine {
         id: &SessionId,
     ) -> Result<(Arc<Session>, Vec<EndedProcess>), Error> {
         let session = self.directory.find(principal, id)?;
-        let closed = session.close(CLOSED_BY_OWNER).await;
+        let closed = session.close(CloseReason::Owner).await;
         // Somebody else may have been first.
         let mut ended = match (closed, session.end()) {
             (Ok(ended), _) => ended,
@@ -410,7 +410,7 @@ impl Engine {
         let sessions = self.directory.all();
         let closing = sessions
             .iter()
-            .map(|session| session.close("server shutdown"));
+            .map(|session| session.close(CloseReason::Shutdown));
         let all = futures::future::join_all(closing);
         if tokio::time::timeout(SHUTDOWN_LIMIT, all).await.is_err() {
             tracing::warn!(limit = ?SHUTDOWN_LIMIT, "sessions did not close in time");

@@ -5,6 +5,7 @@
 //!             ▼                               │
 //! STARTING ─► READY ⇄ RUNNING ─► CLOSING ─► CLOSED
 //!               └──────┴── shell ended, no restart ──► LOST
+//!               └──────┴── connection broke ──► RECONNECTING ─► READY, or LOST
 //! ```
 //!
 //! The handle here holds no shell: it holds the mailbox of the task that does (`actor`), the
@@ -26,6 +27,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use execgate_core::audit::SessionLoss;
 use execgate_core::budget::OutputBudget;
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
 use execgate_core::outcome::ObservedBy;
@@ -130,15 +132,45 @@ pub enum SessionState {
     Ready,
     /// A command runs.
     Running(ExecutionId),
+    /// The connection broke; the target is being reached again. Commands wait.
+    Reconnecting,
     /// Its processes are being ended.
     Closing,
     /// It is over.
-    Closed,
+    Closed(CloseReason),
     /// Its shell is gone for good.
     Lost {
         /// Why.
+        loss: SessionLoss,
+        /// Why, for people.
         reason: String,
     },
+}
+
+/// Why a session was closed on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Its owner asked for it.
+    Owner,
+    /// Nobody used it.
+    Idle,
+    /// It was as old as it may become.
+    Lifetime,
+    /// The server stops.
+    Shutdown,
+}
+
+impl CloseReason {
+    /// In words, as records have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "closed by its owner",
+            Self::Idle => "it was idle",
+            Self::Lifetime => "its lifetime is over",
+            Self::Shutdown => "server shutdown",
+        }
+    }
 }
 
 /// What is known of a session now.
@@ -154,6 +186,8 @@ pub struct SessionSnapshot {
     pub terminal: Option<WindowSize>,
     /// When a command last started or ended.
     pub last_active: SystemTime,
+    /// When it ended, where it has.
+    pub ended: Option<SystemTime>,
 }
 
 /// A session of one principal.
@@ -205,7 +239,7 @@ pub(crate) enum Message {
     },
     /// End the session.
     Close {
-        reason: &'static str,
+        reason: CloseReason,
         done: oneshot::Sender<Vec<EndedProcess>>,
     },
 }
@@ -266,6 +300,7 @@ impl Session {
                 cwd: parts.cwd,
                 terminal,
                 last_active: now,
+                ended: None,
             }),
             mailbox,
             background,
@@ -399,7 +434,7 @@ impl Session {
     ///
     /// # Errors
     /// Where the session is already over.
-    pub(crate) async fn close(&self, reason: &'static str) -> Result<Vec<EndedProcess>, Error> {
+    pub(crate) async fn close(&self, reason: CloseReason) -> Result<Vec<EndedProcess>, Error> {
         let (done, ended) = oneshot::channel();
         self.send(Message::Close { reason, done }).await?;
         ended.await.map_err(|_gone| self.over())
@@ -409,7 +444,7 @@ impl Session {
     pub(crate) fn over(&self) -> Error {
         let state = self.snapshot().state;
         let (lost, reason) = match state {
-            SessionState::Lost { reason } => (true, reason),
+            SessionState::Lost { reason, .. } => (true, reason),
             _ => (false, "closed".to_owned()),
         };
         Error::SessionEnded {
@@ -422,8 +457,11 @@ impl Session {
     /// The error for a session that is over, if it is.
     pub(crate) fn end(&self) -> Option<Error> {
         match self.snapshot().state {
-            SessionState::Closed | SessionState::Lost { .. } => Some(self.over()),
-            SessionState::Ready | SessionState::Running(_) | SessionState::Closing => None,
+            SessionState::Closed(_) | SessionState::Lost { .. } => Some(self.over()),
+            SessionState::Ready
+            | SessionState::Running(_)
+            | SessionState::Reconnecting
+            | SessionState::Closing => None,
         }
     }
 

@@ -24,6 +24,15 @@ pub struct Ssh {
     pub inline_trust: Trust,
     /// Files of known hosts, where a profile has none of its own.
     pub known_hosts: Vec<PathBuf>,
+    /// Names that are looked up in OpenSSH's configuration, by `ssh -G`, where no profile has
+    /// them; `*` and `?` stand for any letters.
+    pub config_hosts: Vec<String>,
+    /// The file that is read for them, instead of the user's and the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_file: Option<PathBuf>,
+    /// Where that configuration finds the server's user.
+    #[serde(skip)]
+    user: ServerUser,
     /// `[ssh.hosts.NAME]`: the machines, by the names that callers use.
     pub hosts: BTreeMap<String, SshHost>,
 }
@@ -75,6 +84,14 @@ pub struct SshHost {
     /// The secrets, fetched.
     #[serde(skip)]
     secrets: Secrets,
+}
+
+/// What OpenSSH's client takes from its environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct ServerUser {
+    home: PathBuf,
+    agent: Option<PathBuf>,
+    path: String,
 }
 
 /// What a profile's secrets turned out to be.
@@ -135,10 +152,30 @@ impl Ssh {
                 password: load("password", &host.password)?,
             };
         }
+        self.user = ServerUser {
+            home: variables("HOME").unwrap_or_default().into(),
+            agent: variables("SSH_AUTH_SOCK").map(PathBuf::from),
+            path: variables("PATH")
+                .and_then(|path| path.into_string().ok())
+                .unwrap_or_default(),
+        };
         Ok(self)
     }
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let names = self.config_hosts.iter();
+        if let Some(name) = names.clone().find(|name| !is_pattern(name)) {
+            return Err(ConfigError::Value {
+                key: "ssh.config_hosts",
+                problem: format!("{name:?} is not made of 1 to 64 of [A-Za-z0-9._*?-]"),
+            });
+        }
+        if self.config_file.is_some() && names.len() == 0 {
+            return Err(ConfigError::Value {
+                key: "ssh.config_file",
+                problem: "nothing is looked up in it without `ssh.config_hosts`".to_owned(),
+            });
+        }
         for (name, host) in &self.hosts {
             self.check(name, host)
                 .map_err(|problem| ConfigError::Value {
@@ -198,14 +235,27 @@ impl Ssh {
             hosts: hosts
                 .map(|(name, host)| (name.clone(), host.settings(&self.known_hosts)))
                 .collect(),
+            openssh: (!self.config_hosts.is_empty()).then(|| engine::OpenSshConfig {
+                names: self.config_hosts.clone(),
+                file: self.config_file.clone(),
+                home: self.user.home.clone(),
+                agent: self.user.agent.clone(),
+                path: self.user.path.clone(),
+            }),
             inline: self.allow_inline.then(|| engine::Trust {
                 unknown: self.inline_trust.into(),
                 known_hosts: self.known_hosts.clone(),
                 fingerprint: None,
+                known_as: None,
             }),
             learned_hosts,
         }
     }
+}
+
+fn is_pattern(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-*?".contains(&byte);
+    (1..=64).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('-')
 }
 
 impl SshHost {
@@ -233,8 +283,9 @@ impl SshHost {
                     .clone()
                     .unwrap_or_else(|| known_hosts.to_vec()),
                 fingerprint: self.host_key.clone(),
+                known_as: None,
             },
-            jump: self.jump.clone(),
+            jump: self.jump.clone().map(engine::Jump::Profile),
             keepalive: self.keepalive.get(),
             connect_timeout: self.connect_timeout.get(),
         }

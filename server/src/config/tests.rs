@@ -72,6 +72,7 @@ sync = true
 allow_inline = false
 inline_trust = "strict"
 known_hosts = []
+config_hosts = []
 
 [ssh.hosts]
 "#;

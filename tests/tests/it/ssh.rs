@@ -16,6 +16,10 @@ use crate::support::{Client, Refused, Server, kinds, refused, run_request, stdou
 /// misses, and a busy machine.
 const PARTITION_LIMIT: Duration = Duration::from_secs(15);
 
+/// The whole time that a session without its host may take to be closed: shorter than it
+/// would go on trying.
+const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+
 fn profile(name: &str) -> v1::CreateSessionRequest {
     v1::CreateSessionRequest {
         session_id: "s".to_owned(),
@@ -71,6 +75,14 @@ async fn a_session_says_where_it_is_and_shows_no_credential() {
         (ssh.available, ssh.profiles),
         (true, vec!["build".to_owned()])
     );
+}
+
+async fn get(client: &mut Client) -> v1::Session {
+    let request = v1::GetSessionRequest {
+        session_id: "s".to_owned(),
+    };
+    let got = client.sessions.get_session(request).await.unwrap();
+    got.into_inner().session.unwrap()
 }
 
 async fn audit(client: &mut Client) -> Vec<Body> {
@@ -331,6 +343,7 @@ fn is_lost(finished: &v1::Finished) {
 
 #[tokio::test]
 async fn a_killed_server_loses_the_command_and_the_session_and_says_so() {
+    let begun = std::time::SystemTime::now();
     let mut sshd = Sshd::start();
     let server = Server::start_with(&sshd.profile("build"));
     let mut client = server.client().await;
@@ -341,6 +354,19 @@ async fn a_killed_server_loses_the_command_and_the_session_and_says_so() {
         ended.reason == "SESSION_ENDED" || ended.reason == "SESSION_EXPIRED",
         "{ended:?}"
     );
+    let session = get(&mut client).await;
+    assert_eq!(session.state(), v1::SessionState::Lost);
+    let end = session.end.unwrap();
+    assert_eq!(end.reason(), v1::SessionEndReason::TransportLost);
+    assert!(std::time::SystemTime::try_from(end.time.unwrap()).unwrap() >= begun);
+    let recorded = audit(&mut client)
+        .await
+        .into_iter()
+        .find_map(|body| match body {
+            Body::SessionLost(lost) => Some(lost.end_reason()),
+            _ => None,
+        });
+    assert_eq!(recorded, Some(v1::SessionEndReason::TransportLost));
 }
 
 #[tokio::test]
@@ -355,6 +381,60 @@ async fn a_session_that_asks_for_it_connects_again_under_a_higher_generation() {
     let result = client.run("s", "echo again").await;
     assert_eq!(stdout(&result), "again\n");
     assert_eq!(result.finished.unwrap().generation, 2);
+}
+
+#[tokio::test]
+async fn what_a_broken_connection_left_running_is_ended_before_the_next_shell_begins() {
+    let mut sshd = Sshd::start();
+    let server = Server::start_with(&sshd.profile("build"));
+    let mut client = server.client().await;
+    let mut request = profile("build");
+    request.set_on_transport_loss(v1::OnTransportLoss::Reconnect);
+    create(&mut client, request).await.unwrap();
+    let mut stream = client.exec("s", "e", "echo $$; sleep 600").await;
+    let pid = loop {
+        let event = stream.message().await.unwrap().unwrap().event.unwrap();
+        if let Some(Kind::Output(output)) = event.kind {
+            break String::from_utf8(output.data.to_vec()).unwrap();
+        }
+    };
+    sshd.restart();
+    // One whose parent has ended may stay a zombie for a while.
+    let look = format!("grep -s '^State:.[^Z]' /proc/{}/status || echo gone", pid.trim());
+    assert_eq!(stdout(&client.run("s", &look).await), "gone\n");
+}
+
+#[tokio::test]
+async fn a_session_that_tries_to_reach_its_host_answers_and_can_be_closed() {
+    let mut sshd = Sshd::start();
+    let server = Server::start_with(&sshd.profile("build"));
+    let mut client = server.client().await;
+    let mut request = profile("build");
+    request.set_on_transport_loss(v1::OnTransportLoss::Reconnect);
+    let (finished, _) = broken(&mut client, request, || sshd.kill()).await;
+    is_lost(&finished);
+    assert_eq!(get(&mut client).await.state(), v1::SessionState::Starting);
+    // A command waits for its turn meanwhile, and can be taken back.
+    let mut waiting = server.client().await;
+    let waits = tokio::spawn(async move { waiting.try_run(run_request("s", "true")).await });
+    let begin = Instant::now();
+    let close = v1::CloseSessionRequest {
+        session_id: "s".to_owned(),
+        ..Default::default()
+    };
+    client.sessions.close_session(close).await.unwrap();
+    assert!(begin.elapsed() < ANSWER_LIMIT, "{:?}", begin.elapsed());
+    let refused = refused(waits.await.unwrap());
+    assert!(
+        ["SESSION_ENDED", "SESSION_NOT_FOUND"].contains(&refused.reason.as_str()),
+        "{refused:?}"
+    );
+    let session = get(&mut client).await;
+    let end = session.end.clone().unwrap();
+    assert_eq!(
+        (session.state(), end.reason()),
+        (v1::SessionState::Closed, v1::SessionEndReason::Requested)
+    );
 }
 
 #[tokio::test]

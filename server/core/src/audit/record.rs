@@ -233,6 +233,28 @@ pub struct SessionClosed {
 pub struct SessionLost {
     /// What was found.
     pub reason: String,
+    /// The same for programs; records of older servers have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<SessionLoss>,
+}
+
+/// Why a session ended by accident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionLoss {
+    /// The shell ended by itself and was not to be restarted.
+    ShellExited,
+    /// The shell no longer answered.
+    ShellBroken,
+    /// The connection to the target broke.
+    TransportLost,
+    /// The container or machine stopped, or had no memory left.
+    TargetStopped,
+    /// The server ended without closing it.
+    ServerRestarted,
+    /// A newer server's.
+    #[serde(other)]
+    Unknown,
 }
 
 /// How the command was given.

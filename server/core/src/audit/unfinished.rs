@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::record::{
     AuditBody, AuditRecord, ExecutionAbandoned, Micros, NewRecord, Recovered, SYSTEM_PRINCIPAL,
-    SessionLost,
+    SessionLoss, SessionLost,
 };
 
 /// Reason of a `session_lost` record written after a crash.
@@ -117,6 +117,7 @@ impl Unfinished {
         let lost = sessions.into_iter().map(|((principal, session_id), _)| {
             let body = AuditBody::SessionLost(SessionLost {
                 reason: LOST_REASON.to_owned(),
+                loss: Some(SessionLoss::ServerRestarted),
             });
             NewRecord {
                 time: now,
@@ -258,6 +259,7 @@ mod tests {
         let abandoned = AuditBody::ExecutionAbandoned(ExecutionAbandoned { intent_sequence: 3 });
         let lost = AuditBody::SessionLost(SessionLost {
             reason: LOST_REASON.to_owned(),
+            loss: Some(SessionLoss::ServerRestarted),
         });
         let expected = [
             closing("agent", Some("a"), abandoned),

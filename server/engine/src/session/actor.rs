@@ -9,6 +9,7 @@ mod deadlines;
 mod endings;
 mod environment;
 mod nudges;
+mod reconnect;
 mod running;
 
 use std::collections::VecDeque;
@@ -26,12 +27,13 @@ use super::course::Course;
 use super::feed::{Feed, record_inline};
 use super::pump::PumpEvent;
 use super::records::{self, Recorder};
-use super::{Message, Session, SessionState, Shell, ShellSpec};
+use super::{CloseReason, Message, Session, SessionState, Shell, ShellSpec};
 use crate::audit::Durability;
 use crate::error::Error;
 use crate::execution::{Command, CommandLine, EventKind, Execution, Notice};
 use crate::transport::Transport;
 use environment::Rested;
+use reconnect::{Reconnecting, reconnected};
 use running::{Beginning, Running};
 
 /// Silence after which held-back output is let go, so that prompts and progress show.
@@ -82,6 +84,8 @@ pub(crate) struct Actor {
     mailbox: mpsc::Receiver<Message>,
     /// Nothing while the shell has ended and no command has asked for the next one.
     shell: Option<Shell>,
+    /// The next shell, while the target is being reached again.
+    reconnecting: Option<Reconnecting>,
     running: Option<Running>,
     queue: VecDeque<StartRequest>,
     /// The programs beside the shell, a task each.
@@ -106,6 +110,7 @@ enum Wake {
     Fed,
     Room,
     Beside,
+    Reconnected(Result<(Shell, String), Error>),
 }
 
 impl Actor {
@@ -121,6 +126,7 @@ impl Actor {
             ended: Some(context.ended),
             mailbox,
             shell: Some(shell),
+            reconnecting: None,
             running: None,
             queue: VecDeque::new(),
             beside: JoinSet::new(),
@@ -153,7 +159,7 @@ impl Actor {
                 Wake::Message(Some(Message::Close { reason, done })) => {
                     return self.close(reason, Some(done)).await;
                 }
-                Wake::Message(None) => return self.close("server shutdown", None).await,
+                Wake::Message(None) => return self.close(CloseReason::Shutdown, None).await,
                 Wake::Shell(PumpEvent::Output) => self.take_output(&mut events).await,
                 Wake::Shell(PumpEvent::Ended(end)) => {
                     if self.shell_ended(end, &mut events).await.is_err() {
@@ -166,6 +172,11 @@ impl Actor {
                     }
                 }
                 Wake::Fed => self.take_waiting_writes().await,
+                Wake::Reconnected(reached) => {
+                    if self.reconnected(reached).await.is_err() {
+                        return self.finish_task("lost");
+                    }
+                }
                 Wake::Room | Wake::Beside => {}
             }
         }
@@ -197,6 +208,7 @@ impl Actor {
             () = tokio::time::sleep_until(timer) => Wake::Timer,
             () = until_room(log), if full => Wake::Room,
             Some(_ended) = self.beside.join_next() => Wake::Beside,
+            reached = reconnected(self.reconnecting.as_mut()) => Wake::Reconnected(reached),
         }
     }
 
@@ -234,7 +246,7 @@ impl Actor {
     async fn enqueue(&mut self, request: StartRequest) {
         if let CommandLine::Argv(_) = request.command.line {
             self.start_beside(request).await;
-        } else if self.running.is_some() {
+        } else if self.running.is_some() || self.reconnecting.is_some() {
             self.queue.push_back(request);
         } else {
             self.start(request).await;
@@ -349,6 +361,7 @@ impl Actor {
 
     async fn start_next(&mut self) {
         while self.running.is_none()
+            && self.reconnecting.is_none()
             && let Some(next) = self.queue.pop_front()
         {
             self.start(next).await;

@@ -14,6 +14,7 @@
 mod channel;
 mod connection;
 mod login;
+mod openssh;
 mod pool;
 mod process;
 mod settings;
@@ -40,12 +41,16 @@ use super::{
 use crate::random;
 use crate::target::{DEFAULT_PATH, Place, SshTarget, Target};
 use channel::NotBegun;
+pub use openssh::OpenSshConfig;
 use pool::{Connections, Pool};
 use process::{Shape, into_process};
 pub use settings::{
-    Credential, DEFAULT_CONNECT_TIMEOUT, DEFAULT_KEEPALIVE, DEFAULT_PORT, Host, KEEPALIVE_MISSES,
-    Password, SshSettings, Trust, UnknownHost,
+    Credential, DEFAULT_CONNECT_TIMEOUT, DEFAULT_KEEPALIVE, DEFAULT_PORT, Host, Jump,
+    KEEPALIVE_MISSES, Password, SshSettings, Trust, UnknownHost,
 };
+
+/// Programs that may still run after their connection broke that are remembered, at most.
+const MOST_LOST: usize = 64;
 
 /// The connections to machines reached through SSH.
 #[derive(Debug)]
@@ -68,7 +73,7 @@ impl Ssh {
         principal: &Principal,
         target: &SshTarget,
     ) -> Result<Place, TransportError> {
-        let pool = self.pool(principal, target)?;
+        let pool = self.pool(principal, target).await?;
         let control: Arc<dyn Beside> = Arc::new(Control {
             pool: Arc::clone(&pool),
             clock: Clock::default(),
@@ -92,27 +97,31 @@ impl Ssh {
                 marker,
                 survey,
                 programs: Mutex::new(HashMap::new()),
+                lost: Mutex::new(Vec::new()),
                 next: AtomicU64::new(1),
             }))),
         })
     }
 
-    fn pool(&self, principal: &Principal, target: &SshTarget) -> Result<Arc<Pool>, TransportError> {
+    async fn pool(
+        &self,
+        principal: &Principal,
+        target: &SshTarget,
+    ) -> Result<Arc<Pool>, TransportError> {
         let settings = Arc::clone(&self.settings);
         match target {
             SshTarget::Profile(name) => {
-                let found = settings.hosts.get(name);
-                let host = found.ok_or_else(|| TransportError::NoSuchTarget {
-                    target: format!("ssh:{name}"),
-                    reason: "the server has no such host profile".to_owned(),
-                })?;
+                let host = self.host(name).await?;
                 let key = (principal.clone(), name.clone());
                 let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-                let pool = pools.entry(key).or_insert_with(|| {
-                    let target = format!("ssh:{name}");
-                    Arc::new(Pool::new(target, Arc::new(host.clone()), settings.clone()))
-                });
-                Ok(Arc::clone(pool))
+                // What a name of OpenSSH's stands for may have changed.
+                if let Some(pool) = pools.get(&key).filter(|pool| *pool.host == host) {
+                    return Ok(Arc::clone(pool));
+                }
+                let target = format!("ssh:{name}");
+                let pool = Arc::new(Pool::new(target, Arc::new(host), settings));
+                pools.insert(key, Arc::clone(&pool));
+                Ok(pool)
             }
             SshTarget::Inline(host) if settings.inline.is_some() => {
                 // Connections that were made with a caller's own words are not shared.
@@ -124,6 +133,32 @@ impl Ssh {
                 reason: "the server takes host profiles only".to_owned(),
             }),
         }
+    }
+}
+
+impl Ssh {
+    /// The host of this name: a profile, or one that OpenSSH's configuration describes.
+    async fn host(&self, name: &str) -> Result<Host, TransportError> {
+        if let Some(host) = self.settings.hosts.get(name) {
+            return Ok(host.clone());
+        }
+        let reason = match &self.settings.openssh {
+            Some(config) if config.allows(name) => {
+                return config.resolve(name, connection::MAX_JUMPS).await;
+            }
+            Some(_) => {
+                "it is no host profile, and none of the names that the operator lets be looked up \
+                 in OpenSSH's configuration"
+            }
+            None => {
+                "the server has no such host profile, and looks no name up in OpenSSH's \
+                 configuration"
+            }
+        };
+        Err(TransportError::NoSuchTarget {
+            target: format!("ssh:{name}"),
+            reason: reason.to_owned(),
+        })
     }
 }
 
@@ -159,6 +194,8 @@ pub(super) struct Link {
     survey: Survey,
     /// The programs that run, by a number of their own.
     programs: Mutex<HashMap<u64, Running>>,
+    /// Those that may still run although their connection broke.
+    lost: Mutex<Vec<i32>>,
     next: AtomicU64,
 }
 
@@ -182,6 +219,33 @@ impl Link {
         self.programs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lock_lost(&self) -> MutexGuard<'_, Vec<i32>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A program's connection broke.
+    pub(super) fn note_lost(&self, pid: i32) {
+        let mut lost = self.lock_lost();
+        lost.truncate(MOST_LOST - 1);
+        lost.insert(0, pid);
+    }
+
+    /// Ends what a broken connection left running, so that nothing runs twice.
+    async fn end_lost(&self) -> Result<(), TransportError> {
+        let lost = self.lock_lost().clone();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        remote::forget(self.control.as_ref(), &self.marker(), &lost).await?;
+        self.lock_lost().retain(|pid| !lost.contains(pid));
+        Ok(())
+    }
+
+    /// The variable that the session's processes carry.
+    fn marker(&self) -> String {
+        format!("{MARKER_NAME}={}", self.marker)
+    }
+
     fn enter(&self, running: Running) -> u64 {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.lock_programs().insert(id, running);
@@ -192,6 +256,10 @@ impl Link {
 impl SshTransport {
     async fn spawn_program(&self, program: &Program) -> Result<Process, TransportError> {
         let link = &self.0;
+        let is_shell = program.stdin == ProgramStdin::Private;
+        if is_shell {
+            link.end_lost().await?;
+        }
         let nonce = HEXLOWER.encode(&random::bytes::<16>()?);
         // In a terminal the commands come by a way of their own.
         let commands = match program.streams {
@@ -214,7 +282,6 @@ impl SshTransport {
                     commands,
                     terminal: terminal.is_some(),
                 };
-                let is_shell = program.stdin == ProgramStdin::Private;
                 let id = link.enter(Running { pid, is_shell });
                 Ok(into_process(
                     begun,
@@ -242,7 +309,7 @@ impl Transport for SshTransport {
             let running: Vec<Running> = link.lock_programs().values().copied().collect();
             let programs: Vec<i32> = running.iter().map(|program| program.pid).collect();
             let is_shell = |pid| running.iter().any(|p| p.pid == pid && p.is_shell);
-            let marker = format!("{MARKER_NAME}={}", link.marker);
+            let marker = link.marker();
             let closed = remote::close(link.control.as_ref(), &marker, &programs, leftovers).await;
             if let Some(standing) = link.control.standing() {
                 standing.end().await;

@@ -6,7 +6,7 @@ use execgate_core::ids::{Principal, SessionId};
 use execgate_core::outcome::{Cause, Channel, Outcome};
 use execgate_engine::Error;
 use execgate_engine::execution::Command;
-use execgate_engine::session::{OnShellExit, SessionSettings, SessionState};
+use execgate_engine::session::{CloseReason, OnShellExit, SessionSettings, SessionState};
 use execgate_engine::transport::Leftovers;
 
 use crate::support::{Gate, SHELLS, command, defaults, finish, seen};
@@ -75,7 +75,10 @@ async fn a_closed_session_can_be_read_and_no_more_and_a_stranger_sees_nothing() 
     let over = engine.session(&gate.principal, &session.id).unwrap_err();
     assert!(matches!(over, Error::SessionEnded { lost: false, .. }));
     let kept = engine.find_session(&gate.principal, &session.id).unwrap();
-    assert_eq!(kept.snapshot().state, SessionState::Closed);
+    assert_eq!(
+        kept.snapshot().state,
+        SessionState::Closed(CloseReason::Owner)
+    );
     let execution = engine.execution(&gate.principal, &session.id, &id).unwrap();
     assert_eq!(seen(&finish(execution.follow()).await).1, "kept\n");
     // Who has closed it may use its id again.
@@ -176,7 +179,10 @@ async fn an_idle_session_closes_itself() {
     tokio::time::timeout(Duration::from_secs(10), gone)
         .await
         .unwrap();
-    assert_eq!(session.snapshot().state, SessionState::Closed);
+    assert_eq!(
+        session.snapshot().state,
+        SessionState::Closed(CloseReason::Idle)
+    );
 }
 
 #[tokio::test]

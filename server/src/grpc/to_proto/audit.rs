@@ -13,6 +13,7 @@ use execgate_proto::v1;
 use v1::audit_record::Body;
 use v1::outcome::Result as ProtoResult;
 
+use super::session::session_loss;
 use super::time::{duration, timestamp};
 use super::{AUDIT_NEWEST, AUDIT_OLDEST};
 use crate::grpc::from_proto::seal;
@@ -84,7 +85,8 @@ fn body(body: AuditBody) -> Option<Body> {
         }),
         AuditBody::SessionLost(lost) => Body::SessionLost(v1::SessionLostRecord {
             reason: lost.reason,
-            end_reason: v1::SessionEndReason::ShellBroken.into(),
+            // A record from before that was kept says no more than its words.
+            end_reason: lost.loss.map_or(0, |loss| session_loss(loss).into()),
         }),
         AuditBody::ExecutionIntent(intent) => Body::ExecutionIntent(v1::ExecutionIntentRecord {
             command: intent.command,

@@ -66,7 +66,9 @@ fn local(edge: &Edge) -> v1::TransportCapabilities {
 
 fn ssh(edge: &Edge) -> v1::TransportCapabilities {
     let settings = &edge.engine.settings().ssh;
-    let available = !settings.hosts.is_empty() || settings.inline.is_some();
+    let openssh = settings.openssh.iter().flat_map(|config| &config.names);
+    let available =
+        !settings.hosts.is_empty() || settings.inline.is_some() || settings.openssh.is_some();
     v1::TransportCapabilities {
         kind: v1::TransportKind::Ssh.into(),
         available,
@@ -79,7 +81,7 @@ fn ssh(edge: &Edge) -> v1::TransportCapabilities {
         signals: true,
         exit_signals: true,
         fence: Some(fence(&Target::remote_isolation())),
-        profiles: settings.hosts.keys().cloned().collect(),
+        profiles: settings.hosts.keys().chain(openssh).cloned().collect(),
         ..v1::TransportCapabilities::default()
     }
 }

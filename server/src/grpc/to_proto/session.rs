@@ -1,11 +1,13 @@
 //! Sessions.
 
 use data_encoding::HEXLOWER;
+use execgate_core::audit::SessionLoss;
 use execgate_core::budget::{OutputBudget, Select};
 use execgate_core::outcome::signal_name;
 use execgate_core::shell::ShellKind;
 use execgate_engine::session::{
-    OnShellExit, OnTransportLoss, Session, SessionSettings, SessionState,
+    CloseReason, OnShellExit, OnTransportLoss, Session, SessionSettings, SessionSnapshot,
+    SessionState,
 };
 use execgate_engine::target::{DockerSource, SshTarget, Target};
 use execgate_engine::transport::{EndedProcess, Job, Leftovers, WindowSize};
@@ -25,8 +27,9 @@ pub(crate) fn session(session: &Session, executions: usize, edge: &Edge) -> v1::
     let running = match &snapshot.state {
         SessionState::Running(execution) => execution.to_string(),
         SessionState::Ready
+        | SessionState::Reconnecting
         | SessionState::Closing
-        | SessionState::Closed
+        | SessionState::Closed(_)
         | SessionState::Lost { .. } => String::new(),
     };
     let labels = session.settings.labels.iter();
@@ -39,7 +42,7 @@ pub(crate) fn session(session: &Session, executions: usize, edge: &Edge) -> v1::
             version: String::new(),
         }),
         state: session_state(&snapshot.state).into(),
-        end: end(&snapshot.state),
+        end: end(&snapshot),
         generation: snapshot.generation,
         cwd: edge.redact(&snapshot.cwd),
         create_time: Some(timestamp(session.created)),
@@ -99,22 +102,47 @@ pub(crate) fn session_state(state: &SessionState) -> v1::SessionState {
         SessionState::Ready => v1::SessionState::Ready,
         SessionState::Running(_) => v1::SessionState::Running,
         SessionState::Closing => v1::SessionState::Closing,
-        SessionState::Closed => v1::SessionState::Closed,
+        SessionState::Reconnecting => v1::SessionState::Starting,
+        SessionState::Closed(_) => v1::SessionState::Closed,
         SessionState::Lost { .. } => v1::SessionState::Lost,
     }
 }
 
-fn end(state: &SessionState) -> Option<v1::SessionEnd> {
-    let (reason, detail) = match state {
-        SessionState::Ready | SessionState::Running(_) | SessionState::Closing => return None,
-        SessionState::Closed => (v1::SessionEndReason::Requested, ""),
-        SessionState::Lost { reason } => (v1::SessionEndReason::ShellBroken, reason.as_str()),
+fn end(snapshot: &SessionSnapshot) -> Option<v1::SessionEnd> {
+    let (reason, detail) = match &snapshot.state {
+        SessionState::Ready
+        | SessionState::Running(_)
+        | SessionState::Reconnecting
+        | SessionState::Closing => return None,
+        SessionState::Closed(reason) => (close_reason(*reason), reason.as_str()),
+        SessionState::Lost { loss, reason } => (session_loss(*loss), reason.as_str()),
     };
     Some(v1::SessionEnd {
         reason: reason.into(),
         detail: detail.to_owned(),
-        time: None,
+        time: snapshot.ended.map(timestamp),
     })
+}
+
+fn close_reason(reason: CloseReason) -> v1::SessionEndReason {
+    match reason {
+        CloseReason::Owner => v1::SessionEndReason::Requested,
+        CloseReason::Idle => v1::SessionEndReason::Idle,
+        CloseReason::Lifetime => v1::SessionEndReason::MaxLifetime,
+        CloseReason::Shutdown => v1::SessionEndReason::ServerStopping,
+    }
+}
+
+/// Why a session was lost.
+pub(super) fn session_loss(loss: SessionLoss) -> v1::SessionEndReason {
+    match loss {
+        SessionLoss::ShellExited => v1::SessionEndReason::ShellExited,
+        SessionLoss::ShellBroken => v1::SessionEndReason::ShellBroken,
+        SessionLoss::TransportLost => v1::SessionEndReason::TransportLost,
+        SessionLoss::TargetStopped => v1::SessionEndReason::TargetStopped,
+        SessionLoss::ServerRestarted => v1::SessionEndReason::ServerRestarted,
+        SessionLoss::Unknown => v1::SessionEndReason::Unspecified,
+    }
 }
 
 /// A process in the background of a session.

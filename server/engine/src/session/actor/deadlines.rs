@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{Actor, IDLE_FLUSH};
 use crate::execution::{EventKind, Notice};
+use crate::session::CloseReason;
 use crate::session::ladder::Rung;
 use crate::session::signals;
 use crate::session::watchdog::{Verdict, Watchdog};
@@ -16,7 +17,7 @@ impl Actor {
     pub(super) async fn on_timer(
         &mut self,
         events: &mut Vec<PipelineEvent>,
-    ) -> Option<&'static str> {
+    ) -> Option<CloseReason> {
         let now = Instant::now();
         if let Some(shell) = self.shell.as_mut()
             && now >= self.last_output + IDLE_FLUSH
@@ -31,14 +32,14 @@ impl Actor {
             .max_lifetime
             .is_some_and(|lifetime| now >= self.born + lifetime)
         {
-            return Some("its lifetime is over");
+            return Some(CloseReason::Lifetime);
         }
         if self.rest_is_over(now) {
             self.learn_environment(events).await;
             return None;
         }
         match &mut self.running {
-            None => (now >= self.idle_end()).then_some("it was idle"),
+            None => (now >= self.idle_end()).then_some(CloseReason::Idle),
             Some(running) => {
                 if running.course.takes_again(now) {
                     self.interrupt_again().await;

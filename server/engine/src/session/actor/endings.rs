@@ -1,28 +1,21 @@
 //! How a shell ends, is replaced or given up, and how the session ends.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use execgate_core::audit::{AuditBody, SessionClosed, SessionLost, ShellRestarted};
+use execgate_core::audit::{AuditBody, SessionClosed, SessionLoss, SessionLost, ShellRestarted};
 use execgate_core::outcome::{Cause, Ending, ObservedBy, Outcome, signal_name};
 use execgate_core::pipeline::PipelineEvent;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use super::{Actor, ENDED_QUIET, StartRequest};
 use crate::error::Error;
 use crate::execution::{EventKind, Notice};
 use crate::session::signals;
-use crate::session::{Message, OnShellExit, OnTransportLoss, SessionState, Shell, ShellSpec};
-use crate::transport::{EndedProcess, Leftovers, ProcessEnd, TransportError};
+use crate::session::{CloseReason, Message, OnShellExit, OnTransportLoss, SessionState, Shell};
+use crate::transport::{EndedProcess, Leftovers, ProcessEnd};
 
 /// How long the tasks of programs that have been ended may take to say so.
 const BESIDE_LIMIT: Duration = Duration::from_secs(5);
-
-/// How long a session that asks for it tries to reach its target again.
-const RECONNECT_LIMIT: Duration = Duration::from_secs(30);
-
-/// Time between two tries.
-const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 impl Actor {
     /// The shell is over. Where a command ran, it ends here; where the session asks for
@@ -61,8 +54,9 @@ impl Actor {
                 settings.on_shell_exit == OnShellExit::Lose
             }
         };
+        let loss = loss(end, ending.as_ref());
         if loses {
-            return self.lose(reason, ending).await;
+            return self.lose(loss, reason, ending).await;
         }
         // Between commands the next one restarts the shell: a shell that ends by itself
         // whenever it is idle (TMOUT) must not be started over and over.
@@ -70,15 +64,13 @@ impl Actor {
             if let Some(ending) = ending {
                 self.complete(ending).await;
             }
-            if let Err(error) = self.reconnect(&reason).await {
-                return self.lose(format!("{reason}; {error}"), None).await;
-            }
-            self.start_next().await;
+            self.reconnect(reason);
             return Ok(());
         }
         if let Some(ending) = ending {
             if let Err(error) = self.restart(&reason).await {
-                return self.lose(format!("{reason}; {error}"), Some(ending)).await;
+                let reason = format!("{reason}; {error}");
+                return self.lose(loss, reason, Some(ending)).await;
             }
             if let Some(running) = &self.running {
                 for notice in self.notices.drain(..) {
@@ -91,35 +83,15 @@ impl Actor {
         Ok(())
     }
 
-    /// Another shell after the connection broke: what broke it may take a while to pass.
-    async fn reconnect(&mut self, reason: &str) -> Result<(), Error> {
-        let limit = Instant::now() + RECONNECT_LIMIT;
-        loop {
-            match self.restart(reason).await {
-                Err(Error::Transport(TransportError::Unreachable { .. }))
-                    if Instant::now() + RECONNECT_PAUSE < limit =>
-                {
-                    tokio::time::sleep(RECONNECT_PAUSE).await;
-                }
-                done => return done,
-            }
-        }
-    }
-
     /// Another shell for the same session.
     pub(super) async fn restart(&mut self, reason: &str) -> Result<(), Error> {
-        let cwd = self.session.snapshot().cwd;
-        let transport = self.transport.as_ref();
-        let spec = ShellSpec {
-            env: self.exported().to_vec(),
-            ..self.spec.clone()
-        };
-        let started = match Shell::start(transport, &spec, &cwd).await {
-            // The directory may be gone with the command that made it.
-            Err(Error::Transport(_)) => Shell::start(transport, &spec, "/").await,
-            other => other,
-        };
-        let (shell, cwd) = started?;
+        let (shell, cwd) = self.next_shell().await?;
+        self.replace_shell(shell, cwd, reason).await;
+        Ok(())
+    }
+
+    /// A new shell takes the place of the old one, and whoever asks next is told so.
+    pub(super) async fn replace_shell(&mut self, shell: Shell, cwd: String, reason: &str) {
         self.shell = Some(shell);
         let mut generation = 0;
         self.session.update(|now| {
@@ -140,11 +112,18 @@ impl Actor {
         self.recorder
             .note(None, AuditBody::ShellRestarted(record))
             .await;
-        Ok(())
     }
 
-    async fn lose(&mut self, reason: String, ending: Option<Ending>) -> Result<(), ()> {
+    /// The session is over, by accident. Always `Err`.
+    pub(super) async fn lose(
+        &mut self,
+        loss: SessionLoss,
+        reason: String,
+        ending: Option<Ending>,
+    ) -> Result<(), ()> {
+        self.reconnecting = None;
         let lost = SessionState::Lost {
+            loss,
             reason: reason.clone(),
         };
         if let Some(running) = &self.running {
@@ -156,22 +135,27 @@ impl Actor {
         if let Some(ending) = ending {
             self.complete(ending).await;
         }
-        self.session.update(|now| now.state = lost.clone());
+        self.session.update(|now| {
+            now.state = lost;
+            now.ended = Some(SystemTime::now());
+        });
         self.session.close_beside();
         self.transport.close(Leftovers::Kill).await;
         self.until_beside_ended().await;
-        self.recorder
-            .note(None, AuditBody::SessionLost(SessionLost { reason }))
-            .await;
+        let loss = Some(loss);
+        let record = AuditBody::SessionLost(SessionLost { reason, loss });
+        self.recorder.note(None, record).await;
         Err(())
     }
 
     /// Ends the session and everything in it.
     pub(super) async fn close(
         mut self,
-        reason: &'static str,
+        reason: CloseReason,
         done: Option<oneshot::Sender<Vec<EndedProcess>>>,
     ) {
+        // What tries to reach the target would hold what its end needs.
+        self.reconnecting = None;
         self.session.update(|now| now.state = SessionState::Closing);
         if let Some(running) = self.running.as_mut() {
             running.course.closing([signals::TERM, signals::KILL]);
@@ -202,15 +186,18 @@ impl Actor {
         }
         let killed = u32::try_from(ended.len()).unwrap_or(u32::MAX);
         let record = SessionClosed {
-            reason: reason.to_owned(),
+            reason: reason.as_str().to_owned(),
             killed,
         };
         self.recorder
             .note(None, AuditBody::SessionClosed(record))
             .await;
         self.session.set_ended_processes(ended.clone());
-        self.session.update(|now| now.state = SessionState::Closed);
-        self.finish_task(reason);
+        self.session.update(|now| {
+            now.state = SessionState::Closed(reason);
+            now.ended = Some(SystemTime::now());
+        });
+        self.finish_task(reason.as_str());
         if let Some(done) = done {
             // The caller may have gone; the session is closed all the same.
             let _ = done.send(ended);
@@ -241,6 +228,18 @@ impl Actor {
         if let Some(ended) = self.ended.take() {
             ended(&self.session, reason);
         }
+    }
+}
+
+/// Why a session is lost whose shell ended so.
+fn loss(end: ProcessEnd, ending: Option<&Ending>) -> SessionLoss {
+    match end {
+        ProcessEnd::Unknown => SessionLoss::TransportLost,
+        ProcessEnd::Stopped | ProcessEnd::OutOfMemory => SessionLoss::TargetStopped,
+        ProcessEnd::Code(_) | ProcessEnd::Signal(_) => match ending {
+            Some(ending) if ending.cause == Cause::ShellBroken => SessionLoss::ShellBroken,
+            _ => SessionLoss::ShellExited,
+        },
     }
 }
 

@@ -112,10 +112,11 @@ impl Actor {
     }
 
     pub(super) async fn resize(&mut self, size: WindowSize) -> Result<(), Error> {
-        let Some(shell) = self.shell.as_mut() else {
-            return Err(self.session.over());
-        };
-        shell.pump.control().resize(size).await?;
+        match (&self.shell, &self.reconnecting) {
+            (Some(shell), _) => shell.pump.control().resize(size).await?,
+            (None, Some(_)) if self.spec.terminal.is_some() => {}
+            (None, _) => return Err(self.session.over()),
+        }
         // A shell that takes its place begins with it.
         self.spec.terminal = Some(size);
         self.session.update(|now| now.terminal = Some(size));

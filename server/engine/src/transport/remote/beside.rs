@@ -136,6 +136,17 @@ pub(in crate::transport) async fn close(
     Ok(report(&said))
 }
 
+/// Ends what is left of programs whose connection broke, where it carries this marker.
+pub(in crate::transport) async fn forget(
+    beside: &dyn Beside,
+    marker: &str,
+    programs: &[i32],
+) -> Result<(), TransportError> {
+    let programs: Vec<_> = programs.iter().map(ToString::to_string).collect();
+    let script = format!("forget {marker} {}", programs.join(" "));
+    ask(beside, &script).await.map(drop)
+}
+
 /// Ends one program and all below it.
 pub(in crate::transport) async fn drop_program(
     beside: &dyn Beside,

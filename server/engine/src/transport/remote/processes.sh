@@ -220,6 +220,16 @@ leave() {
     done
 }
 
+# forget MARKER PID...: ends those of these programs that still run and are the session's,
+# and what is below them: their connection broke, and a number may be another's by now.
+forget() {
+    marker=$1
+    shift
+    for old; do
+        tr '\0' '\n' 2>/dev/null <"/proc/$old/environ" | grep -qxF "$marker" && drop "$old"
+    done
+}
+
 # drop PID: ends a program and what is below it; it may clean up first.
 drop() {
     descend "$1"

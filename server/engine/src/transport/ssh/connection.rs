@@ -12,12 +12,12 @@ use russh::{Channel, ChannelOpenFailure, Preferred, cipher, compression};
 use tokio::net::TcpStream;
 
 use super::login::login;
-use super::settings::{Host, KEEPALIVE_MISSES, SshSettings};
+use super::settings::{Host, Jump, KEEPALIVE_MISSES, SshSettings};
 use super::verify::{Distrust, Verifier};
 use crate::transport::TransportError;
 
 /// Hosts gone through on the way to one, at most.
-const MAX_JUMPS: usize = 4;
+pub(super) const MAX_JUMPS: usize = 4;
 
 /// Bytes that a host may send on a channel before it hears that they arrived. russh asks
 /// for more at half of it; larger ones were not faster on a LAN and hold more memory.
@@ -122,8 +122,8 @@ fn open<'a>(
                 (client::connect_stream(config, stream, client).await, None)
             }
             Some(jump) => {
-                let through = jump_host(target, jump, settings, jumps)?;
-                let via = format!("ssh:{jump}");
+                let (name, through) = jump_host(target, jump, settings, jumps)?;
+                let via = format!("ssh:{name}");
                 let via = Arc::new(open(&via, through, settings, jumps.saturating_sub(1)).await?);
                 let channel = via.handle.channel_open_direct_tcpip(
                     host.host.clone(),
@@ -133,7 +133,7 @@ fn open<'a>(
                 );
                 let channel = channel
                     .await
-                    .map_err(|error| unreachable(format!("through {jump}: {error}")))?;
+                    .map_err(|error| unreachable(format!("through {name}: {error}")))?;
                 let stream = channel.into_stream();
                 (
                     client::connect_stream(config, stream, client).await,
@@ -158,18 +158,26 @@ fn open<'a>(
 
 fn jump_host<'a>(
     target: &str,
-    jump: &str,
+    jump: &'a Jump,
     settings: &'a SshSettings,
     jumps: usize,
-) -> Result<&'a Host, TransportError> {
-    let found = settings.hosts.get(jump).filter(|_| jumps > 0);
-    found.ok_or_else(|| TransportError::NoSuchTarget {
+) -> Result<(&'a str, &'a Host), TransportError> {
+    let none = |reason: String| TransportError::NoSuchTarget {
         target: target.to_owned(),
-        reason: match jumps {
-            0 => format!("more than {MAX_JUMPS} hosts lie before it"),
-            _ => format!("the host to go through, {jump}, is no profile"),
+        reason,
+    };
+    if jumps == 0 {
+        return Err(none(format!("more than {MAX_JUMPS} hosts lie before it")));
+    }
+    match jump {
+        Jump::Host(host) => Ok((host.host.as_str(), host)),
+        Jump::Profile(name) => match settings.hosts.get(name) {
+            Some(host) => Ok((name.as_str(), host)),
+            None => Err(none(format!(
+                "the host to go through, {name}, is no profile"
+            ))),
         },
-    })
+    }
 }
 
 fn config(host: &Host, verifier: &Verifier) -> client::Config {

@@ -109,6 +109,10 @@ async fn with_key(
     if let Some(path) = certificate {
         let certificate = russh::keys::load_openssh_certificate(path)
             .map_err(|error| format!("cannot be used: {error}"))?;
+        // An attempt that cannot succeed would count as one.
+        if certificate.public_key() != key.public_key().key_data() {
+            return Err("certifies another key".to_owned());
+        }
         let user = host.user.clone();
         return taken(
             handle

@@ -171,10 +171,14 @@ impl Drop for SshControl {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         let write = Arc::clone(&self.write);
+        let end = *self.end.borrow();
         if let Some((link, id)) = &self.link {
             link.lock_programs().remove(id);
+            if end == Some(ProcessEnd::Unknown) {
+                link.note_lost(self.pid);
+            }
         }
-        let over = self.end.borrow().is_some();
+        let over = end.is_some();
         let (link, pid) = (self.link.take(), self.pid);
         tokio::spawn(async move {
             if let (false, Some((link, _))) = (over, link) {

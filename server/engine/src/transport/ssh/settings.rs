@@ -8,11 +8,15 @@ use std::time::Duration;
 
 use execgate_core::redact::Secret;
 
+use super::openssh::OpenSshConfig;
+
 /// How machines are reached through SSH.
 #[derive(Debug, Clone, Default)]
 pub struct SshSettings {
     /// The operator's host profiles, by name.
     pub hosts: BTreeMap<String, Host>,
+    /// Where names that are no profile are looked up, if the operator wants that.
+    pub openssh: Option<OpenSshConfig>,
     /// Whether callers may describe hosts of their own; their keys are judged by this
     /// host's trust and known hosts.
     pub inline: Option<Trust>,
@@ -33,8 +37,8 @@ pub struct Host {
     pub credentials: Vec<Credential>,
     /// How its key is judged.
     pub trust: Trust,
-    /// The host profile to go through.
-    pub jump: Option<String>,
+    /// The host to go through.
+    pub jump: Option<Jump>,
     /// Time between two questions whether the connection is alive; it counts as broken
     /// after [`KEEPALIVE_MISSES`] without an answer.
     pub keepalive: Duration,
@@ -62,6 +66,15 @@ impl Host {
             .map(|text| Secret::new(text.expose()))
             .collect()
     }
+}
+
+/// A host on the way to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Jump {
+    /// A host profile.
+    Profile(String),
+    /// A host that OpenSSH's configuration names.
+    Host(Box<Host>),
 }
 
 /// Port of SSH.
@@ -140,6 +153,8 @@ pub struct Trust {
     pub known_hosts: Vec<PathBuf>,
     /// Fingerprint that the key must have, `SHA256:...`; known hosts are then not asked.
     pub fingerprint: Option<String>,
+    /// The name by which known hosts know it, instead of its own.
+    pub known_as: Option<String>,
 }
 
 /// What happens with a host of which no key is known.

@@ -19,6 +19,8 @@ use super::settings::{Host, Trust, UnknownHost};
 use crate::transport::TransportError;
 use known_hosts::{Entry, Marker, entries, host_name};
 
+pub(super) use known_hosts::fits;
+
 /// One writer of learned keys at a time in this process; the data directory has one server.
 static LEARNING: Mutex<()> = Mutex::new(());
 
@@ -60,7 +62,10 @@ impl Distrust {
 impl Verifier {
     pub(super) fn new(host: &Host, learned: &Path) -> Self {
         Self {
-            name: host_name(&host.host, host.port),
+            name: match &host.trust.known_as {
+                Some(name) => name.to_ascii_lowercase(),
+                None => host_name(&host.host, host.port),
+            },
             trust: host.trust.clone(),
             learned: learned.to_owned(),
         }

@@ -95,7 +95,7 @@ fn is_hash_of(hashed: &str, name: &str) -> Option<bool> {
 }
 
 /// Whether a pattern with `*` and `?` fits all of a name; letters in either case.
-fn fits(pattern: &str, name: &str) -> bool {
+pub(in crate::transport::ssh) fn fits(pattern: &str, name: &str) -> bool {
     let pattern = pattern.to_ascii_lowercase();
     let (mut pattern, mut name) = (pattern.as_bytes(), name.as_bytes());
     // Where to go on if what follows the last star does not fit here.

@@ -27,6 +27,7 @@ impl Place {
                 unknown,
                 known_hosts: vec![self.directory.path().join("known")],
                 fingerprint,
+                known_as: None,
             },
             learned: self.directory.path().join("learned"),
         }
