@@ -302,6 +302,7 @@ pub(crate) async fn kinds(stream: &mut Streaming<v1::ExecResponse>) -> Vec<Kind>
 pub(crate) struct Refused {
     pub(crate) code: Code,
     pub(crate) reason: String,
+    pub(crate) message: String,
     pub(crate) metadata: HashMap<String, String>,
     pub(crate) fields: Vec<String>,
 }
@@ -320,6 +321,7 @@ pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, Status>) -> Refused 
     Refused {
         code: status.code(),
         reason: info.reason.clone(),
+        message: status.message().to_owned(),
         metadata: info.metadata.clone(),
         fields: violations
             .unwrap_or_default()

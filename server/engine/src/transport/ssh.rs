@@ -38,6 +38,7 @@ use super::{
     EndedProcess, Leftovers, NamedInput, Process, Program, ProgramStdin, ProgramStreams, Transport,
     TransportError,
 };
+use crate::local::Isolation;
 use crate::random;
 use crate::target::{DEFAULT_PATH, Place, SshTarget, Target};
 use channel::NotBegun;
@@ -80,6 +81,12 @@ impl Ssh {
             standing: Standing::default(),
         });
         let survey = remote::survey(control.as_ref()).await?;
+        if survey.lacks("/proc") {
+            return Err(TransportError::Unusable {
+                target: pool.target.clone(),
+                reason: "it has no /proc, by which signals and ends find processes".to_owned(),
+            });
+        }
         let marker = HEXLOWER.encode(&random::bytes::<16>()?);
         let home = survey.home.clone();
         Ok(Place {
@@ -87,7 +94,7 @@ impl Ssh {
             env: environment(&survey),
             home,
             start: None,
-            isolation: Target::remote_isolation(),
+            isolation: isolation(&survey),
             secrets: pool.host.secrets(),
             observer: ObservedBy::Sshd,
             transport: Arc::new(SshTransport(Arc::new(Link {
@@ -160,6 +167,18 @@ impl Ssh {
             reason: reason.to_owned(),
         })
     }
+}
+
+/// What is promised there, less what it has no programs for.
+fn isolation(survey: &Survey) -> Isolation {
+    let mut isolation = Target::remote_isolation();
+    if survey.lacks("grep") || survey.lacks("tr") {
+        let kill = isolation.controls.iter_mut();
+        for control in kill.filter(|control| control.name == "kill") {
+            control.mechanism = "parentage alone: the target lacks grep or tr";
+        }
+    }
+    isolation
 }
 
 /// What sessions there find in their environment: the target's, never the server's.

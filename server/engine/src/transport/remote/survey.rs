@@ -21,6 +21,13 @@ pub(in crate::transport) struct Survey {
     pub(in crate::transport) missing: Vec<String>,
 }
 
+impl Survey {
+    /// Whether something that sessions need is not there.
+    pub(in crate::transport) fn lacks(&self, program: &str) -> bool {
+        self.missing.iter().any(|missing| missing == program)
+    }
+}
+
 /// Asks a target.
 pub(in crate::transport) async fn survey(beside: &dyn Beside) -> Result<Survey, TransportError> {
     let said = run(beside, include_str!("survey.sh"), Environment::Login).await?;
