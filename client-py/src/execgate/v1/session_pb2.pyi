@@ -53,7 +53,9 @@ class _SessionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionS
     SESSION_STATE_UNSPECIFIED: _SessionState.ValueType  # 0
     """Not set; never answered."""
     SESSION_STATE_STARTING: _SessionState.ValueType  # 1
-    """The shell is being started."""
+    """The shell is being started, for the first time or because the connection to its
+    target broke: commands wait for it.
+    """
     SESSION_STATE_READY: _SessionState.ValueType  # 2
     """Waiting for a command."""
     SESSION_STATE_RUNNING: _SessionState.ValueType  # 3
@@ -73,7 +75,9 @@ class SessionState(_SessionState, metaclass=_SessionStateEnumTypeWrapper):
 SESSION_STATE_UNSPECIFIED: SessionState.ValueType  # 0
 """Not set; never answered."""
 SESSION_STATE_STARTING: SessionState.ValueType  # 1
-"""The shell is being started."""
+"""The shell is being started, for the first time or because the connection to its
+target broke: commands wait for it.
+"""
 SESSION_STATE_READY: SessionState.ValueType  # 2
 """Waiting for a command."""
 SESSION_STATE_RUNNING: SessionState.ValueType  # 3
@@ -109,7 +113,7 @@ class _SessionEndReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Sess
     SESSION_END_REASON_TRANSPORT_LOST: _SessionEndReason.ValueType  # 7
     """The connection to the target broke."""
     SESSION_END_REASON_TARGET_STOPPED: _SessionEndReason.ValueType  # 8
-    """The container or machine stopped."""
+    """The container or machine stopped, or had no memory left."""
     SESSION_END_REASON_SERVER_RESTARTED: _SessionEndReason.ValueType  # 9
     """The server ended without closing it."""
 
@@ -133,7 +137,7 @@ SESSION_END_REASON_SHELL_BROKEN: SessionEndReason.ValueType  # 6
 SESSION_END_REASON_TRANSPORT_LOST: SessionEndReason.ValueType  # 7
 """The connection to the target broke."""
 SESSION_END_REASON_TARGET_STOPPED: SessionEndReason.ValueType  # 8
-"""The container or machine stopped."""
+"""The container or machine stopped, or had no memory left."""
 SESSION_END_REASON_SERVER_RESTARTED: SessionEndReason.ValueType  # 9
 """The server ended without closing it."""
 Global___SessionEndReason: _TypeAlias = SessionEndReason  # noqa: Y015

@@ -110,7 +110,7 @@ enum Wake {
     Fed,
     Room,
     Beside,
-    Reconnected(Result<(Shell, String), Error>),
+    Reconnected(Box<Result<(Shell, String), Error>>),
 }
 
 impl Actor {
@@ -173,7 +173,7 @@ impl Actor {
                 }
                 Wake::Fed => self.take_waiting_writes().await,
                 Wake::Reconnected(reached) => {
-                    if self.reconnected(reached).await.is_err() {
+                    if self.reconnected(*reached).await.is_err() {
                         return self.finish_task("lost");
                     }
                 }
@@ -208,7 +208,7 @@ impl Actor {
             () = tokio::time::sleep_until(timer) => Wake::Timer,
             () = until_room(log), if full => Wake::Room,
             Some(_ended) = self.beside.join_next() => Wake::Beside,
-            reached = reconnected(self.reconnecting.as_mut()) => Wake::Reconnected(reached),
+            reached = reconnected(self.reconnecting.as_mut()) => Wake::Reconnected(Box::new(reached)),
         }
     }
 
