@@ -207,7 +207,7 @@ async fn what_a_machine_lacks_is_said_where_it_is_needed() {
         .into_iter()
         .find(|row| row.control() == v1::Control::Kill)
         .unwrap();
-    assert!(kill.mechanism.contains("grep"), "{kill:?}");
+    assert!(kill.detail.contains("grep"), "{kill:?}");
     let without_a_shell = Sshd::start_in(BUSYBOX_ONLY, &busybox("sh ash"));
     let refusal =
         refused(create(&mut gate(&without_a_shell).client().await, profile("build")).await);

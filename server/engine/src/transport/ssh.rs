@@ -38,7 +38,7 @@ use super::{
     EndedProcess, Leftovers, NamedInput, Process, Program, ProgramStdin, ProgramStreams, Transport,
     TransportError,
 };
-use crate::local::Isolation;
+use crate::isolation::{ControlKind, Isolation};
 use crate::random;
 use crate::target::{DEFAULT_PATH, Place, SshTarget, Target};
 use channel::NotBegun;
@@ -174,8 +174,9 @@ fn isolation(survey: &Survey) -> Isolation {
     let mut isolation = Target::remote_isolation();
     if survey.lacks("grep") || survey.lacks("tr") {
         let kill = isolation.controls.iter_mut();
-        for control in kill.filter(|control| control.name == "kill") {
-            control.mechanism = "parentage alone: the target lacks grep or tr";
+        for control in kill.filter(|control| control.kind == ControlKind::Kill) {
+            control.mechanism = "parentage alone".into();
+            control.detail = "the target lacks grep or tr".into();
         }
     }
     isolation
