@@ -6,6 +6,7 @@
 //! later would be out of reach until the next shell.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -86,6 +87,10 @@ impl Withheld {
                     ProgramFate::Named => kept.insert(file, format!("allowed as {name}")),
                     ProgramFate::Open if holds_denied(policy, &name, &file) => {
                         denied_files.insert(file, name)
+                    }
+                    // A binary that is other programs too cannot go for one of them.
+                    ProgramFate::Open if file.file_name() != Some(OsStr::new(&name)) => {
+                        kept.insert(file, format!("it is {name}, too"))
                     }
                     ProgramFate::Open => None,
                 };
@@ -232,6 +237,7 @@ mod tests {
     const POLICY: &str = "default = \"allow\"\n\
         [[rule]]\nid = \"no-rm\"\neffect = \"deny\"\nprogram = \"rm\"\n\
         [[rule]]\nid = \"no-halt\"\neffect = \"deny\"\nprogram = \"halt\"\n\
+        [[rule]]\nid = \"no-stop\"\neffect = \"deny\"\nprogram = \"stop\"\n\
         [[rule]]\nid = \"no-bash\"\neffect = \"deny\"\nprogram = \"bash\"\n\
         [[rule]]\nid = \"ctl\"\neffect = \"allow\"\nprogram = \"ctl\"\n";
 
@@ -248,7 +254,10 @@ mod tests {
         file("ctl", b"3");
         file("busybox", b"\x7fELF\0cp\0rm\0\0");
         file("toybox", b"\x7fELF\0cp\0mv\0\0");
+        file("box", b"4");
         symlink("ctl", dir.path().join("halt")).unwrap();
+        symlink("box", dir.path().join("stop")).unwrap();
+        symlink("box", dir.path().join("start")).unwrap();
         dir
     }
 
@@ -279,12 +288,13 @@ mod tests {
         // Not below a directory that everybody may write, as without root.
         if me == 0 {
             assert_eq!(names(&root, &found), ["busybox", "rm"]);
-            let left = found.left.iter().map(String::as_str);
-            let here = left.filter(|reason| !reason.starts_with("reboot"));
-            assert_eq!(
-                here.collect::<Vec<_>>(),
-                ["bash (the session's shell)", "halt (allowed as ctl)"]
-            );
+            for left in [
+                "bash (the session's shell)",
+                "halt (allowed as ctl)",
+                "stop (it is start, too)",
+            ] {
+                assert!(found.left.contains(left), "{:?}", found.left);
+            }
         }
         assert!(!found.is_stale());
         fs::write(dir.path().join("new"), "").unwrap();
