@@ -43,9 +43,10 @@ pub(super) fn enter(setup: &Setup) -> bool {
     let Ok(own_users) = entered else {
         return false;
     };
-    // What is mounted from here on is the session's alone.
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    if mount_change("/", private).is_ok() {
+    // What is mounted from here on is the session's alone; what the machine unmounts is let
+    // go here, too.
+    let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    if mount_change("/", downstream).is_ok() {
         if setup.identity.is_none() {
             for directory in &setup.hidden {
                 let _tried = cover_directory(directory);
