@@ -4,6 +4,7 @@
 use execgate_proto::v1;
 use execgate_proto::v1::audit_record::Body;
 use execgate_proto::v1::create_session_request::Target;
+use execgate_proto::v1::exec_event::Kind;
 use tonic::{Code, Status};
 
 use crate::sshd::{Sshd, user};
@@ -270,4 +271,55 @@ async fn hosts_are_found_by_the_names_of_opensshs_configuration() {
     let odd = refused(create(&mut client, refusal("u", "odd")).await);
     assert_eq!(odd.reason, "TARGET_UNAVAILABLE");
     assert!(odd.message.contains("ProxyCommand"), "{odd:?}");
+}
+
+/// The wish for input that a command with open input tells of.
+async fn wish(client: &mut Client, session: &str, script: &str) -> v1::InputWanted {
+    let mut spec = crate::support::spec(script);
+    spec.stdin = Some(v1::execution_spec::Stdin::Open(v1::OpenStdin::default()));
+    let request = v1::ExecRequest {
+        session_id: session.to_owned(),
+        execution_id: "e".to_owned(),
+        spec: Some(spec),
+        ..Default::default()
+    };
+    let mut stream = client.execs.exec(request).await.unwrap().into_inner();
+    while let Some(response) = stream.message().await.unwrap() {
+        if let Some(Kind::Notice(v1::Notice {
+            kind: Some(v1::notice::Kind::InputWanted(wanted)),
+            ..
+        })) = response.event.unwrap().kind
+        {
+            return wanted;
+        }
+    }
+    panic!("no wish for input")
+}
+
+#[tokio::test]
+async fn a_command_that_waits_for_input_or_a_password_is_noticed() {
+    let sshd = Sshd::start();
+    let server = Server::start_with(&sshd.profile("build"));
+    let mut client = server.client().await;
+    create(&mut client, profile("build")).await.unwrap();
+    let wanted = wish(&mut client, "s", "echo name?; read name").await;
+    assert_eq!(
+        (wanted.input(), wanted.inferred),
+        (v1::InputKind::Text, false)
+    );
+    let mut request = profile("build");
+    request.session_id = "t".to_owned();
+    request.terminal = Some(v1::Terminal {
+        size: Some(v1::TerminalSize {
+            rows: 24,
+            columns: 80,
+        }),
+        term: String::new(),
+    });
+    create(&mut client, request).await.unwrap();
+    let wanted = wish(&mut client, "t", "stty -echo; echo password?; head -n 1").await;
+    assert_eq!(
+        (wanted.input(), wanted.inferred),
+        (v1::InputKind::Password, false)
+    );
 }

@@ -20,7 +20,7 @@ mod quote;
 mod standing;
 mod survey;
 
-pub(super) use beside::{close, drop_program, forget, inspect, signal};
+pub(super) use beside::{close, drop_program, forget, inspect, signal, waits_for_input};
 pub(super) use clock::Clock;
 pub(super) use input::open_input;
 pub(super) use orders::{MAX_NOISE_BYTES, Orders, Preface, launch_error, loader};

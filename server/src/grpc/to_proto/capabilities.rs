@@ -79,6 +79,7 @@ fn ssh(edge: &Edge) -> v1::TransportCapabilities {
         terminal: true,
         argv: true,
         signals: true,
+        input_wanted: true,
         exit_signals: true,
         fence: Some(fence(&Target::remote_isolation())),
         profiles: settings.hosts.keys().chain(openssh).cloned().collect(),

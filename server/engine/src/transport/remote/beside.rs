@@ -6,7 +6,8 @@ use tokio::io::AsyncReadExt;
 
 use super::{Beside, Environment};
 use crate::transport::{
-    EndedProcess, Inspection, Leftovers, ProcessEnd, SignalScope, TransportError,
+    EndedProcess, InputSource, InputWait, Inspection, Leftovers, ProcessEnd, SignalScope,
+    TransportError,
 };
 
 /// Functions that the scripts here call.
@@ -119,6 +120,32 @@ fn seen(said: &str) -> Option<Inspection> {
     })
 }
 
+/// Whether a program, or what it started, waits for input.
+pub(in crate::transport) async fn waits_for_input(
+    beside: &dyn Beside,
+    pid: i32,
+    source: &InputSource,
+) -> Result<Option<InputWait>, TransportError> {
+    let source = match source {
+        InputSource::Stdin => "stdin".to_owned(),
+        InputSource::Terminal => "terminal".to_owned(),
+        InputSource::Named(path) => super::quote::quote(path),
+    };
+    let said = ask(beside, &format!("awaits {pid} {source}")).await?;
+    Ok(wait(&said))
+}
+
+fn wait(said: &str) -> Option<InputWait> {
+    let mut words = said.split_whitespace();
+    let observed = match words.next()? {
+        "observed" => true,
+        "inferred" => false,
+        _ => return None,
+    };
+    let hidden = words.next() == Some("hidden");
+    Some(InputWait { observed, hidden })
+}
+
 /// Ends what carries this marker or lives below these programs, or only the programs.
 pub(in crate::transport) async fn close(
     beside: &dyn Beside,
@@ -196,6 +223,13 @@ mod tests {
             report(said),
             [process(12, "sleep 100", 9), process(13, "sh -c x", 15)]
         );
+    }
+
+    #[test]
+    fn only_who_was_seen_waiting_waits() {
+        let waits = |observed, hidden| Some(InputWait { observed, hidden });
+        let told = ["observed hidden", "inferred shown", "no shown", ""].map(wait);
+        assert_eq!(told, [waits(true, true), waits(false, false), None, None]);
     }
 
     #[test]

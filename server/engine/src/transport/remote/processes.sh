@@ -12,7 +12,7 @@ look() {
     [ -n "$text" ] || return 1
     # shellcheck disable=SC2086 # the fields are words
     set -- $text
-    state=$1 ppid=$2 pgrp=$3 tpgid=$6 started=${20}
+    state=$1 ppid=$2 pgrp=$3 tty=$5 tpgid=$6 started=${20}
 }
 
 # children PID: the direct children of all its threads, in `kids`.
@@ -139,6 +139,66 @@ waits() {
         ;;
     *) echo elsewhere ;;
     esac
+}
+
+# awaits PID INPUT: whether PID or what is below it waits for INPUT, which is `stdin` (the one
+# of PID), `terminal` (the one of PID) or the path of a pipe: `observed`, in a read of it;
+# `inferred`, where it waits for several things or the kernel shows no calls; or `no`. With
+# `hidden`, where the terminal shows nothing of what is typed.
+awaits() {
+    wanted=$2 told=shown found=no
+    case $wanted in
+    stdin) wanted=$(readlink "/proc/$1/fd/0") ;;
+    terminal)
+        look "$1" && wanted=/dev/pts/$((tty & 255 | (tty >> 12) & 1048320))
+        modes=$(stty -a 2>/dev/null <"$wanted")
+        case $modes in
+        *-icanon*) ;;
+        *' -echo '* | *'-echo;'*) told=hidden ;;
+        esac
+        ;;
+    esac
+    descend "$1"
+    for pid in "$1" $kin; do
+        for task in "/proc/$pid/task/"[0-9]*; do
+            await "$pid" "$task" "$wanted" && break 2
+        done
+    done
+    echo "$found $told"
+}
+
+# await PID TASK INPUT: looks at one thread; leaves what it found in `found`.
+await() {
+    call='' place=''
+    read -r call 2>/dev/null <"$2/syscall"
+    read -r place 2>/dev/null <"$2/wchan"
+    case $call in
+    '0 0x'* | '63 0x'*)
+        call=${call#* }
+        is_input "/proc/$1/fd/$((${call%% *}))" "$3" && found=observed
+        ;;
+    # poll, select, pselect6, ppoll, epoll_wait, epoll_pwait; the last ones on aarch64.
+    '7 0x'* | '23 0x'* | '270 0x'* | '271 0x'* | '232 0x'* | '281 0x'* | '72 0x'* | '73 0x'* | '22 0x'*)
+        is_input "/proc/$1/fd/0" "$3" && found=inferred
+        ;;
+    '')
+        case $place in
+        *pipe_read | n_tty_read | wait_woken | unix_stream_*) ;;
+        *) return 1 ;;
+        esac
+        is_input "/proc/$1/fd/0" "$3" && found=inferred
+        ;;
+    esac
+    [ "$found" != no ]
+}
+
+# is_input LINK INPUT: whether a descriptor is this input.
+is_input() {
+    case $(readlink "$1") in
+    "$2" | "$2 (deleted)") return 0 ;;
+    /dev/tty) case $2 in /dev/pts/*) return 0 ;; esac ;;
+    esac
+    return 1
 }
 
 # A pause shorter than a second, where sleep can do that.

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use super::Link;
 use super::channel::{Begun, Input, writer};
 use crate::transport::{
-    Inspection, NamedInput, Process, ProcessControl, ProcessEnd, ProgramStdin, SignalScope,
-    TransportError, WindowSize, Writer, remote,
+    InputSource, InputWait, Inspection, NamedInput, Process, ProcessControl, ProcessEnd,
+    ProgramStdin, SignalScope, TransportError, WindowSize, Writer, remote,
 };
 
 /// What a terminal is called where nobody says; the session's own TERM comes later.
@@ -134,6 +134,17 @@ impl ProcessControl for SshControl {
         async move {
             let control = self.link()?.control.as_ref();
             remote::inspect(control, self.pid, self.commands.as_deref()).await
+        }
+        .boxed()
+    }
+
+    fn waits_for_input<'a>(
+        &'a self,
+        source: &'a InputSource,
+    ) -> BoxFuture<'a, Result<Option<InputWait>, TransportError>> {
+        async move {
+            let control = self.link()?.control.as_ref();
+            remote::waits_for_input(control, self.pid, source).await
         }
         .boxed()
     }
