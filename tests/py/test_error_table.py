@@ -151,6 +151,11 @@ def no_fence(gate: Gate) -> object:
     return gate.create(fence=fence_pb2.FenceRequirement(require=[control]))
 
 
+def script_without_a_shell(gate: Gate) -> object:
+    gate.create(session_id="bare", shell="none")
+    return gate.run("true", session_id="bare")
+
+
 def too_many_sessions(gate: Gate) -> object:
     made: list[str] = []
     try:
@@ -183,6 +188,7 @@ CASES: Mapping[str, Callable[[Gate], object]] = {
     "POLICY_DENIED": lambda gate: gate.run(DENIED),
     "POLICY_INVALID": lambda gate: gate.create(policy=policy_pb2.SessionPolicy(toml="[[rule]")),
     "FENCE_UNAVAILABLE": no_fence,
+    "NO_SHELL": script_without_a_shell,
     "SHELL_NOT_FOUND": lambda gate: gate.create(shell="/nonexistent/bash"),
 }
 

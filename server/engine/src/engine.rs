@@ -21,7 +21,8 @@ use crate::isolation::Isolation;
 use crate::local::LocalSettings;
 use crate::random;
 use crate::session::{
-    Actor, CloseReason, Context, Recorder, Session, SessionParts, SessionSettings, Shell, ShellSpec,
+    Actor, CloseReason, Context, Recorder, Session, SessionParts, SessionSettings, Shell,
+    ShellSpec, WantedShell,
 };
 use crate::target::{Place, SshTarget, Target};
 use crate::transport::docker::{Docker, DockerSettings};
@@ -192,7 +193,9 @@ impl Engine {
                 profile: profile.clone(),
             }),
             (Target::Ssh(target), None) => self.reach_ssh(principal, recorder, target).await,
-            (Target::Docker(target), None) => Ok(self.docker.reach(target).await?),
+            (Target::Docker(target), None) => {
+                Ok(self.docker.reach(target, &settings.shell).await?)
+            }
         }
     }
 
@@ -202,7 +205,7 @@ impl Engine {
         policy: &PolicyStack,
     ) -> Result<Place, Error> {
         let local = &self.settings.local;
-        let (profile, shell) = (settings.fence.profile.as_deref(), settings.shell.as_deref());
+        let (profile, shell) = (settings.fence.profile.as_deref(), settings.shell.name());
         let (transport, isolation) = self.fences.transport(profile, policy, shell).await?;
         Ok(Place {
             transport: Arc::new(transport),
@@ -263,45 +266,62 @@ impl Engine {
         Ok(())
     }
 
-    /// Starts the shell asked for, or the first that is there.
+    /// Starts the shell asked for, or the first that is there, or none.
     async fn start_shell(
         &self,
         target: &Place,
         settings: &SessionSettings,
-    ) -> Result<(Shell, ShellSpec, String), Error> {
+    ) -> Result<(Option<Shell>, ShellSpec, String), Error> {
         let start = target.start.as_deref().unwrap_or(&target.home);
         let cwd = settings.cwd.as_deref().unwrap_or(start);
         let wanted = match &settings.shell {
+            WantedShell::Nothing => {
+                let spec = self.shell_spec(target, settings, None);
+                return Ok((None, spec, cwd.to_owned()));
+            }
             // Where busybox has no name of its own for its shell, it still has the shell.
-            Some(program) if program == "ash" => ["ash", ShellKind::Ash.program()]
+            WantedShell::Named(program) if program == "ash" => ["ash", ShellKind::Ash.program()]
                 .map(|program| (ShellKind::Ash, program.to_owned()))
                 .into(),
-            Some(program) => vec![(shell_kind(program)?, program.clone())],
-            None => ShellKind::PREFERENCE
+            WantedShell::Named(program) => vec![(shell_kind(program)?, program.clone())],
+            WantedShell::Best => ShellKind::PREFERENCE
                 .map(|kind| (kind, kind.program().to_owned()))
                 .into(),
         };
         for (kind, program) in wanted {
-            let spec = ShellSpec {
-                kind,
-                env: target.environment(&settings.env, settings.terminal.is_some(), &program),
-                program,
-                terminal: settings.terminal,
-                redaction: target.redaction(&self.settings.redaction),
-            };
+            let spec = self.shell_spec(target, settings, Some((kind, program)));
             match Shell::start(target.transport.as_ref(), &spec, cwd).await {
                 Err(Error::Transport(TransportError::Launch {
                     kind: LaunchFailureKind::NotFound,
                     ..
                 })) => {}
-                started => return started.map(|(shell, cwd)| (shell, spec, cwd)),
+                started => return started.map(|(shell, cwd)| (Some(shell), spec, cwd)),
             }
         }
         let reason = match &settings.shell {
-            Some(program) => format!("{program} is not on the session's PATH"),
-            None => "neither bash, sh, dash nor busybox is on the session's PATH".to_owned(),
+            WantedShell::Named(program) => format!("{program} is not on the session's PATH"),
+            WantedShell::Best | WantedShell::Nothing => {
+                "neither bash, sh, dash nor busybox is on the session's PATH".to_owned()
+            }
         };
         Err(Error::NoShell { reason })
+    }
+
+    fn shell_spec(
+        &self,
+        target: &Place,
+        settings: &SessionSettings,
+        shell: Option<(ShellKind, String)>,
+    ) -> ShellSpec {
+        let (kind, program) = shell.unzip();
+        let program = program.unwrap_or_default();
+        ShellSpec {
+            kind,
+            env: target.environment(&settings.env, settings.terminal.is_some(), &program),
+            program,
+            terminal: settings.terminal,
+            redaction: target.redaction(&self.settings.redaction),
+        }
     }
 
     /// The principal's session, alive, or over and still kept.

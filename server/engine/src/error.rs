@@ -50,6 +50,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The session was made without a shell, and this is a script.
+    #[error("run a script in session {session}: it has no shell")]
+    Shellless {
+        /// The session.
+        session: SessionId,
+    },
     /// The session's shell is not the one the caller means.
     #[error("run in session {session}: its generation is {actual}, not {expected}")]
     GenerationMismatch {

@@ -57,6 +57,10 @@ impl Engine {
             return Err(over.into());
         }
         let redacted = redact_text(&self.settings.redaction, &command.line.text());
+        if let (None, CommandLine::Script(_)) = (session.shell, &command.line) {
+            let session = session.id.clone();
+            return Err(Error::Shellless { session }.into());
+        }
         let allowed = match session.judge(&command.line) {
             Verdict::Allowed(allowed) => allowed,
             Verdict::Denied(denial) => {

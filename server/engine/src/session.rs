@@ -58,8 +58,8 @@ const BACKGROUND_BYTES: usize = 64 * 1024;
 pub struct SessionSettings {
     /// Where it runs.
     pub target: Target,
-    /// The shell asked for; the first that is found where there is none.
-    pub shell: Option<String>,
+    /// The shell asked for.
+    pub shell: WantedShell,
     /// Where the shell starts; the user's home where there is none.
     pub cwd: Option<String>,
     /// Variables added to the session's environment.
@@ -103,6 +103,28 @@ impl SessionSettings {
             )
         };
         self.target == other.target && policy(self) == policy(other) && text(self) == text(other)
+    }
+}
+
+/// The shell that a session is asked to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WantedShell {
+    /// The first that is found.
+    Best,
+    /// This one, a path or a name.
+    Named(String),
+    /// None: the session takes programs only.
+    Nothing,
+}
+
+impl WantedShell {
+    /// The path or name asked for.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Named(program) => Some(program),
+            Self::Best | Self::Nothing => None,
+        }
     }
 }
 
@@ -201,8 +223,8 @@ pub struct Session {
     pub settings: SessionSettings,
     /// When it was created.
     pub created: SystemTime,
-    /// The shell's kind.
-    pub shell: ShellKind,
+    /// The shell's kind; nothing where the session has no shell.
+    pub shell: Option<ShellKind>,
     /// The shell's program.
     pub shell_program: String,
     /// What records call its target: `local`, `ssh:HOST`, `docker:CONTAINER`.
@@ -265,7 +287,7 @@ pub(crate) struct SessionParts {
     pub(crate) id: SessionId,
     pub(crate) principal: Principal,
     pub(crate) settings: SessionSettings,
-    pub(crate) shell: ShellKind,
+    pub(crate) shell: Option<ShellKind>,
     pub(crate) shell_program: String,
     pub(crate) cwd: String,
     pub(crate) target: String,
@@ -338,8 +360,8 @@ impl Session {
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         match self.shell {
-            ShellKind::Bash => Dialect::Bash,
-            ShellKind::Dash | ShellKind::Ash | ShellKind::Sh => Dialect::Posix,
+            Some(ShellKind::Bash) => Dialect::Bash,
+            Some(ShellKind::Dash | ShellKind::Ash | ShellKind::Sh) | None => Dialect::Posix,
         }
     }
 

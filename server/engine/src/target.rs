@@ -107,7 +107,9 @@ impl Place {
         );
         env.extend(self.env.clone());
         env.insert("HOME".to_owned(), self.home.clone());
-        env.insert("SHELL".to_owned(), shell.to_owned());
+        if !shell.is_empty() {
+            env.insert("SHELL".to_owned(), shell.to_owned());
+        }
         env.extend(own.clone());
         env.into_iter().collect()
     }

@@ -355,6 +355,8 @@ impl Answer {
                 new(Code::Unavailable, Reason::AuditUnavailable).retry(UNAVAILABLE_RETRY)
             }
             Error::Transport(error) => Self::of_transport(error),
+            Error::Shellless { session } => new(Code::FailedPrecondition, Reason::NoShell)
+                .precondition("SHELL", session.as_str()),
             Error::NoShell { reason } => new(Code::FailedPrecondition, Reason::ShellNotFound)
                 .precondition("SHELL", "local")
                 .with("shell", reason.as_str()),

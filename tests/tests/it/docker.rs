@@ -3,6 +3,7 @@
 pub(crate) mod engine;
 mod faults;
 mod own;
+mod tls;
 
 use execgate_proto::v1;
 use tonic::Code;
@@ -228,15 +229,19 @@ async fn containers_that_are_more_than_containers_are_refused() {
     images_are_there();
     let server = Server::start_with(ENTER);
     let mut client = server.client().await;
-    let socket = "/run:/host-run";
     let refusals = [
         (&["--privileged"][..], "it is privileged"),
-        (
-            &["--pid", "host"],
-            "it shares the pid namespace of its host",
-        ),
         (&["--cap-add", "SYS_ADMIN"], "it has the capability"),
-        (&["--volume", socket], "it can reach /run"),
+        (&["--device", "/dev/null:/dev/other"], "it has devices"),
+        (&["--pid", "host"], "it shares the pid namespace"),
+        (&["--ipc", "host"], "it shares the ipc namespace"),
+        (&["--uts", "host"], "it shares the uts namespace"),
+        (&["--network", "host"], "it shares the network namespace"),
+        (&["--volume", "/run:/host-run"], "it can reach /run"),
+        (
+            &["--volume", "/var/run/docker.sock:/s"],
+            "it can reach /var/run/docker.sock",
+        ),
     ];
     for (options, why) in refusals {
         // Made is enough to be looked at, and not every machine can start these.
@@ -254,6 +259,76 @@ async fn containers_that_are_more_than_containers_are_refused() {
             assert!(message.contains(why), "{message}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_a_profile_allows_can_be_entered_and_is_reported() {
+    images_are_there();
+    let config = format!("{ENTER}allow = [\"privileged\", \"engine_socket\"]\n");
+    let server = Server::start_with(&config);
+    let mut client = server.client().await;
+    let options = ["--cap-add", "SYS_ADMIN", "--volume", "/run:/host-run:ro"];
+    let risky = Container::run(BUSYBOX, &options);
+    let session = create(&mut client, container(&risky.name)).await;
+    let controls = session.fence.as_ref().unwrap().controls.iter();
+    let levels: Vec<_> = controls
+        .map(|control| (control.control(), control.level()))
+        .filter(|(control, _)| *control == v1::Control::Gate)
+        .collect();
+    assert_eq!(
+        levels,
+        [(v1::Control::Gate, v1::EnforcementLevel::Advisory)]
+    );
+    let script = "echo $((0x$(sed -n 's/CapEff:.//p' /proc/self/status) >> 21 & 1))";
+    let admin = client.run(&session.session_id, script).await;
+    assert_eq!(stdout(&admin), "1\n");
+    close(&mut client, &session).await;
+    // A risk that it does not name stays one.
+    let shared = Container::made(BUSYBOX, &["--pid", "host"]);
+    let request = new_session(container(&shared.name));
+    let refused = refused(client.sessions.create_session(request).await);
+    assert_eq!(refused.reason, "TARGET_NOT_ALLOWED");
+}
+
+#[tokio::test]
+async fn the_limits_of_a_profile_hold_inside() {
+    images_are_there();
+    let config = "[docker.profiles.small]\nmemory_bytes = 67108864\npids = 20\n\
+                  milli_cpus = 500\nworkspace_bytes = 1048576\n";
+    let server = Server::start_with(config);
+    let mut client = server.client().await;
+    let small = v1::DockerTarget {
+        profile: "small".to_owned(),
+        ..image(BUSYBOX)
+    };
+    let session = create(&mut client, small).await;
+    let id = session.session_id.clone();
+    // As the kernel has them: with one tree of control groups, or several.
+    let limits = client
+        .run(
+            &id,
+            "cd /sys/fs/cgroup; cat memory.max 2>/dev/null || cat memory/memory.limit_in_bytes; \
+             cat pids.max 2>/dev/null || cat pids/pids.max; \
+             cat cpu.max 2>/dev/null || echo $(cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us)",
+        )
+        .await;
+    assert_eq!(stdout(&limits), "67108864\n20\n50000 100000\n");
+    let full = client
+        .run(
+            &id,
+            "head -c 2000000 /dev/zero >/workspace/f; wc -c </workspace/f",
+        )
+        .await;
+    assert_eq!(stdout(&full), "1048576\n");
+    let forks = "n=0; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22; do \
+                 (sleep 5) & done 2>/dev/null; wait";
+    client.run(&id, forks).await;
+    let eats = "dd if=/dev/zero of=/dev/null bs=200M count=1 2>/dev/null; echo $?";
+    let eaten = client.run(&id, eats).await;
+    assert_eq!(stdout(&eaten), "137\n", "{eaten:?}");
+    let after = client.run(&id, "echo alive").await;
+    assert_eq!(stdout(&after), "alive\n");
+    close(&mut client, &session).await;
 }
 
 #[tokio::test]
@@ -324,6 +399,98 @@ async fn an_image_without_a_shell_is_refused_as_such() {
         &format!("ancestor={bare}"),
     ]);
     assert_eq!(left.lines().count(), 1, "only what was there before");
+}
+
+fn without_shell(target: v1::DockerTarget) -> v1::CreateSessionRequest {
+    v1::CreateSessionRequest {
+        shell: "none".to_owned(),
+        ..new_session(target)
+    }
+}
+
+#[tokio::test]
+async fn programs_of_an_image_without_a_shell_run_each_in_its_own_container() {
+    images_are_there();
+    let server = Server::start();
+    let mut client = server.client().await;
+    let bare = engine::bare_image();
+    let mut request = without_shell(image(bare));
+    request.env.insert("GREETING".into(), "it's".into());
+    let created = client.sessions.create_session(request).await.unwrap();
+    let session = created.into_inner().session.unwrap();
+    assert_eq!(session.shell.as_ref().unwrap().kind(), v1::ShellKind::None);
+    let script = refused(
+        client
+            .try_run(run_request(&session.session_id, "true"))
+            .await,
+    );
+    assert_eq!(
+        (script.code, script.reason.as_str()),
+        (Code::FailedPrecondition, "NO_SHELL")
+    );
+    let inside = "echo $GREETING; pwd; id -u; echo err >&2; cat; exit 3";
+    let mut request = argv(&session, &["/busybox", "sh", "-c", inside]);
+    let stdin = v1::execution_spec::Stdin::Inline(v1::InlineStdin {
+        data: b"typed\n".to_vec().into(),
+    });
+    request.spec.as_mut().unwrap().stdin = Some(stdin);
+    let result = client.try_run(request).await.unwrap();
+    assert_eq!(
+        (
+            stdout(&result).as_str(),
+            &result.stderr[..],
+            exit_code(&result)
+        ),
+        ("it's\n/workspace\n65534\ntyped\n", &b"err\n"[..], Some(3))
+    );
+    let missing = client.try_run(argv(&session, &["/no/such"])).await.unwrap();
+    assert_eq!(launch_failure(&missing), Some(v1::LaunchFailure::NotFound));
+    let mut request = argv(&session, &["/busybox", "sleep", "600"]);
+    request.spec.as_mut().unwrap().timeout = Some(prost_types::Duration {
+        seconds: 1,
+        nanos: 0,
+    });
+    let result = client.try_run(request).await.unwrap();
+    let outcome = result.finished.as_ref().unwrap().outcome.as_ref().unwrap();
+    assert!(
+        matches!(&outcome.result, Some(v1::outcome::Result::Signaled(by)) if by.name == "SIGKILL"),
+        "{result:?}"
+    );
+    assert_eq!(cause(&result), v1::Cause::Timeout);
+    close(&mut client, &session).await;
+}
+
+#[tokio::test]
+async fn programs_run_in_a_container_without_a_shell() {
+    images_are_there();
+    let server = Server::start_with(ENTER);
+    let mut client = server.client().await;
+    let there = Container::of(engine::bare_image(), &[], &["/busybox", "sleep", "1000"]);
+    let request = without_shell(container(&there.name));
+    let created = client.sessions.create_session(request).await.unwrap();
+    let session = created.into_inner().session.unwrap();
+    let words = ["/busybox", "sh", "-c", "echo $0 in $PWD; exit 4", "it's"];
+    let result = client.try_run(argv(&session, &words)).await.unwrap();
+    assert_eq!(
+        (stdout(&result).as_str(), exit_code(&result)),
+        ("it's in /\n", Some(4))
+    );
+    let missing = client.try_run(argv(&session, &["/no/such"])).await.unwrap();
+    assert_eq!(launch_failure(&missing), Some(v1::LaunchFailure::NotFound));
+    // Nothing there could end it, and the engine cannot: that is said, and not waited for.
+    let mut request = argv(&session, &["/busybox", "sleep", "7"]);
+    request.spec.as_mut().unwrap().timeout = Some(prost_types::Duration {
+        seconds: 1,
+        nanos: 0,
+    });
+    let result = client.try_run(request).await.unwrap();
+    let outcome = result.finished.as_ref().unwrap().outcome.as_ref().unwrap();
+    assert!(
+        matches!(outcome.result, Some(v1::outcome::Result::Lost(_))),
+        "{result:?}"
+    );
+    assert_eq!(cause(&result), v1::Cause::Timeout);
+    close(&mut client, &session).await;
 }
 
 #[tokio::test]

@@ -269,6 +269,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Do: see `detail`; retry if it passes.
     Metadata: `detail`.
     """
+    ERROR_REASON_NO_SHELL: _ErrorReason.ValueType  # 108
+    """FAILED_PRECONDITION: the session was made without a shell, and this is a script.
+    Do: send `argv`, or use a session with a shell.
+    Details: PreconditionFailure.
+    """
     ERROR_REASON_CHECKPOINT_NOT_FOUND: _ErrorReason.ValueType  # 120
     """NOT_FOUND: no such checkpoint of this principal.
     Do: ask ListCheckpoints.
@@ -559,6 +564,11 @@ ERROR_REASON_SHELL_START_FAILED: ErrorReason.ValueType  # 107
 """UNAVAILABLE: the shell did not become ready.
 Do: see `detail`; retry if it passes.
 Metadata: `detail`.
+"""
+ERROR_REASON_NO_SHELL: ErrorReason.ValueType  # 108
+"""FAILED_PRECONDITION: the session was made without a shell, and this is a script.
+Do: send `argv`, or use a session with a shell.
+Details: PreconditionFailure.
 """
 ERROR_REASON_CHECKPOINT_NOT_FOUND: ErrorReason.ValueType  # 120
 """NOT_FOUND: no such checkpoint of this principal.

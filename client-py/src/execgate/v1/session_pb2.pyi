@@ -276,7 +276,8 @@ class CreateSessionRequest(_message.Message):
     """
     shell: _builtins.str
     """Shell to use: a path, or one of `bash`, `dash`, `ash`, `sh`. Empty: the best
-    the target has, in that order. At most 4096 bytes.
+    the target has, in that order. `none`: no shell, as for a container whose image
+    has none: argv executions work, scripts answer NO_SHELL. At most 4096 bytes.
     """
     cwd: _builtins.str
     """Working directory at the start: absolute, or relative to the target's

@@ -14,15 +14,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65xecgate/v1/target.proto\x12\x0b\x65xecgate.v1\"\x1e\n\x0bLocalTarget\x12\x0f\n\x07profile\x18\x01 \x01(\t\"J\n\tSshTarget\x12\x0f\n\x07profile\x18\x01 \x01(\t\x12,\n\x06inline\x18\x02 \x01(\x0b\x32\x1c.execgate.v1.SshInlineTarget\"\xc8\x01\n\x0fSshInlineTarget\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x0c\n\x04user\x18\x03 \x01(\t\x12,\n\x08password\x18\x04 \x01(\x0b\x32\x18.execgate.v1.SshPasswordH\x00\x12\x31\n\x0bprivate_key\x18\x05 \x01(\x0b\x32\x1a.execgate.v1.SshPrivateKeyH\x00\x12\x1c\n\x14host_key_fingerprint\x18\x06 \x01(\tB\x0c\n\ncredential\"\x1f\n\x0bSshPassword\x12\x10\n\x08password\x18\x01 \x01(\t\"0\n\rSshPrivateKey\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x12\n\npassphrase\x18\x02 \x01(\t\"\x95\x01\n\x0c\x44ockerTarget\x12\x31\n\tcontainer\x18\x01 \x01(\x0b\x32\x1c.execgate.v1.DockerContainerH\x00\x12)\n\x05image\x18\x02 \x01(\x0b\x32\x18.execgate.v1.DockerImageH\x00\x12\x0c\n\x04user\x18\x03 \x01(\t\x12\x0f\n\x07profile\x18\x04 \x01(\tB\x08\n\x06source\"\x1f\n\x0f\x44ockerContainer\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x0b\x44ockerImage\x12\x11\n\treference\x18\x01 \x01(\t*x\n\tShellKind\x12\x1a\n\x16SHELL_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fSHELL_KIND_BASH\x10\x01\x12\x13\n\x0fSHELL_KIND_DASH\x10\x02\x12\x12\n\x0eSHELL_KIND_ASH\x10\x03\x12\x11\n\rSHELL_KIND_SH\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65xecgate/v1/target.proto\x12\x0b\x65xecgate.v1\"\x1e\n\x0bLocalTarget\x12\x0f\n\x07profile\x18\x01 \x01(\t\"J\n\tSshTarget\x12\x0f\n\x07profile\x18\x01 \x01(\t\x12,\n\x06inline\x18\x02 \x01(\x0b\x32\x1c.execgate.v1.SshInlineTarget\"\xc8\x01\n\x0fSshInlineTarget\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x0c\n\x04user\x18\x03 \x01(\t\x12,\n\x08password\x18\x04 \x01(\x0b\x32\x18.execgate.v1.SshPasswordH\x00\x12\x31\n\x0bprivate_key\x18\x05 \x01(\x0b\x32\x1a.execgate.v1.SshPrivateKeyH\x00\x12\x1c\n\x14host_key_fingerprint\x18\x06 \x01(\tB\x0c\n\ncredential\"\x1f\n\x0bSshPassword\x12\x10\n\x08password\x18\x01 \x01(\t\"0\n\rSshPrivateKey\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x12\n\npassphrase\x18\x02 \x01(\t\"\x95\x01\n\x0c\x44ockerTarget\x12\x31\n\tcontainer\x18\x01 \x01(\x0b\x32\x1c.execgate.v1.DockerContainerH\x00\x12)\n\x05image\x18\x02 \x01(\x0b\x32\x18.execgate.v1.DockerImageH\x00\x12\x0c\n\x04user\x18\x03 \x01(\t\x12\x0f\n\x07profile\x18\x04 \x01(\tB\x08\n\x06source\"\x1f\n\x0f\x44ockerContainer\x12\x0c\n\x04name\x18\x01 \x01(\t\" \n\x0b\x44ockerImage\x12\x11\n\treference\x18\x01 \x01(\t*\x8d\x01\n\tShellKind\x12\x1a\n\x16SHELL_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fSHELL_KIND_BASH\x10\x01\x12\x13\n\x0fSHELL_KIND_DASH\x10\x02\x12\x12\n\x0eSHELL_KIND_ASH\x10\x03\x12\x11\n\rSHELL_KIND_SH\x10\x04\x12\x13\n\x0fSHELL_KIND_NONE\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'execgate.v1.target_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_SHELLKIND']._serialized_start=654
-  _globals['_SHELLKIND']._serialized_end=774
+  _globals['_SHELLKIND']._serialized_start=655
+  _globals['_SHELLKIND']._serialized_end=796
   _globals['_LOCALTARGET']._serialized_start=41
   _globals['_LOCALTARGET']._serialized_end=71
   _globals['_SSHTARGET']._serialized_start=73

@@ -33,6 +33,8 @@ class _ShellKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ShellKind.V
     """busybox ash."""
     SHELL_KIND_SH: _ShellKind.ValueType  # 4
     """Another POSIX shell behind the name `sh`."""
+    SHELL_KIND_NONE: _ShellKind.ValueType  # 5
+    """No shell: the session was asked to have none, and takes argv executions only."""
 
 class ShellKind(_ShellKind, metaclass=_ShellKindEnumTypeWrapper):
     """ShellKind is a family of shells that execgate can drive."""
@@ -47,6 +49,8 @@ SHELL_KIND_ASH: ShellKind.ValueType  # 3
 """busybox ash."""
 SHELL_KIND_SH: ShellKind.ValueType  # 4
 """Another POSIX shell behind the name `sh`."""
+SHELL_KIND_NONE: ShellKind.ValueType  # 5
+"""No shell: the session was asked to have none, and takes argv executions only."""
 Global___ShellKind: _TypeAlias = ShellKind  # noqa: Y015
 
 @_typing.final

@@ -114,8 +114,12 @@ enum Wake {
 }
 
 impl Actor {
-    /// A task for a session whose shell has just started.
-    pub(crate) fn new(context: Context, mailbox: mpsc::Receiver<Message>, shell: Shell) -> Self {
+    /// A task for a session whose shell has just started, or that has none.
+    pub(crate) fn new(
+        context: Context,
+        mailbox: mpsc::Receiver<Message>,
+        shell: Option<Shell>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             session: context.session,
@@ -125,7 +129,7 @@ impl Actor {
             hash_key: context.hash_key,
             ended: Some(context.ended),
             mailbox,
-            shell: Some(shell),
+            shell,
             reconnecting: None,
             running: None,
             queue: VecDeque::new(),

@@ -22,7 +22,8 @@ const ENVIRONMENT_LIMIT: Duration = Duration::from_secs(2);
 /// How to start a shell, now and after it has ended.
 #[derive(Debug, Clone)]
 pub(crate) struct ShellSpec {
-    pub(crate) kind: ShellKind,
+    /// Nothing where the session has no shell.
+    pub(crate) kind: Option<ShellKind>,
     /// A path or a name.
     pub(crate) program: String,
     pub(crate) env: Vec<(String, String)>,
@@ -43,14 +44,16 @@ impl Shell {
         spec: &ShellSpec,
         cwd: &str,
     ) -> Result<(Self, String), Error> {
+        let kind = spec.kind.ok_or_else(|| Error::NoShell {
+            reason: "the session was made without one".to_owned(),
+        })?;
         let (streams, program_streams) = match spec.terminal {
             Some(size) => (Streams::Terminal, ProgramStreams::Terminal(size)),
             None => (Streams::Separate, ProgramStreams::Separate),
         };
         let program = Program {
             program: spec.program.clone(),
-            arguments: spec
-                .kind
+            arguments: kind
                 .arguments(&spec.program)
                 .iter()
                 .map(|&word| word.to_owned())

@@ -14,6 +14,7 @@ mod begin;
 mod connection;
 mod container;
 mod control;
+mod direct;
 mod errors;
 mod exec;
 mod judge;
@@ -24,7 +25,7 @@ mod watch;
 use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
-use execgate_core::outcome::ObservedBy;
+use execgate_core::outcome::{LaunchFailureKind, ObservedBy};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -34,11 +35,13 @@ use super::{
     TransportError,
 };
 use crate::random;
+use crate::session::WantedShell;
 use crate::target::{DockerSource, DockerTarget, Place};
 use begin::begin;
 use connection::Connection;
-use container::{Found, Left, Owned};
+use container::{Found, Left, Owned, Recipe};
 use control::{Role, Running};
+use direct::Direct;
 pub use settings::{
     DEFAULT_PROFILE, DockerHost, DockerProfile, DockerSettings, Pull, Risk, RootFiles,
 };
@@ -62,7 +65,11 @@ impl Docker {
     }
 
     /// Reaches a target: looks at the container, or makes one.
-    pub(crate) async fn reach(&self, target: &DockerTarget) -> Result<Place, TransportError> {
+    pub(crate) async fn reach(
+        &self,
+        target: &DockerTarget,
+        shell: &WantedShell,
+    ) -> Result<Place, TransportError> {
         let name = target.profile.as_deref();
         let Some(profile) = self.settings.profile(name) else {
             return Err(TransportError::NoSuchTarget {
@@ -72,47 +79,72 @@ impl Docker {
         };
         let engine = self.connection.engine(&self.settings).await?;
         self.left.remove(engine).await;
-        let found = match &target.source {
+        let bare = *shell == WantedShell::Nothing;
+        match &target.source {
             DockerSource::Container(name) => {
-                container::enter(engine, &profile, target, name).await?
+                let found = container::enter(engine, &profile, target, name).await?;
+                enter(engine, found, bare).await
             }
             DockerSource::Image(reference) => {
-                let instance = &self.settings.instance;
-                let owner = (instance.as_str(), &self.left);
-                container::make(engine, owner, &profile, target, reference).await?
+                let owner = (self.settings.instance.as_str(), &self.left);
+                let recipe = Recipe::new(engine, owner, &profile, target, reference).await?;
+                match recipe.make().await {
+                    Ok(found) => enter(engine, found, bare).await,
+                    Err(error) if bare && is_shell_missing(&error) => Ok(recipe.place()),
+                    Err(error) => Err(error),
+                }
             }
-        };
-        place(engine.clone(), found).await
+        }
     }
 }
 
-async fn place(engine: bollard::Docker, found: Found) -> Result<Place, TransportError> {
+/// Whether a target is refused because it has no shell.
+fn is_shell_missing(error: &TransportError) -> bool {
+    let missing = LaunchFailureKind::NotFound;
+    matches!(error, TransportError::Launch { kind, .. } if *kind == missing)
+}
+
+/// A session in a container; where that has no shell, and is to have none, its programs
+/// only.
+async fn enter(
+    engine: &bollard::Docker,
+    found: Found,
+    bare: bool,
+) -> Result<Place, TransportError> {
     let inside = Inside {
         watch: Arc::new(Watching::start(engine.clone(), found.id.clone())),
-        engine,
+        engine: engine.clone(),
         id: found.id.as_str().into(),
         name: found.name.as_str().into(),
-        user: found.user,
+        user: found.user.clone(),
     };
-    let marker = nonce()?;
     let helpers = Arc::new(Helpers {
-        inside,
+        inside: inside.clone(),
         clock: Clock::default(),
         standing: Standing::default(),
     });
-    let survey = remote::survey(helpers.as_ref()).await?;
-    let home = found.home.unwrap_or_else(|| survey.home.clone());
+    let (transport, home): (Arc<dyn Transport>, _) = match remote::survey(helpers.as_ref()).await {
+        Ok(survey) => {
+            let home = survey.home.clone();
+            let transport = DockerTransport {
+                helpers,
+                owned: found.owned,
+                marker: nonce()?,
+                survey,
+                running: Arc::default(),
+            };
+            (Arc::new(transport), home)
+        }
+        Err(error) if bare && is_shell_missing(&error) => {
+            (Arc::new(Direct::Entered(inside)), "/".to_owned())
+        }
+        Err(error) => return Err(error),
+    };
     Ok(Place {
-        transport: Arc::new(DockerTransport {
-            helpers,
-            owned: found.owned,
-            marker,
-            survey,
-            running: Arc::default(),
-        }),
+        transport,
         name: found.name,
+        home: found.home.unwrap_or(home),
         start: found.start,
-        home,
         env: found.env,
         isolation: found.isolation,
         observer: ObservedBy::Dockerd,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use execgate_core::outcome::Outcome;
 use execgate_engine::execution::{Command, Event, EventKind, ExecResult, Follower, Notice, Stdin};
-use execgate_engine::session::{Session, SessionSettings};
+use execgate_engine::session::{Session, SessionSettings, WantedShell};
 use execgate_engine::transport::WindowSize;
 
 use crate::support::{Gate, argv, command, defaults, finish, seen};
@@ -82,7 +82,7 @@ impl<'a> Talk<'a> {
 
 async fn on_terminal(gate: &Gate) -> std::sync::Arc<Session> {
     gate.session(SessionSettings {
-        shell: Some("bash".into()),
+        shell: WantedShell::Named("bash".into()),
         terminal: Some(WindowSize {
             rows: 24,
             columns: 80,

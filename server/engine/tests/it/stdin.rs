@@ -5,7 +5,7 @@ use data_encoding::HEXLOWER;
 use execgate_core::outcome::Outcome;
 use execgate_engine::Error;
 use execgate_engine::execution::{Command, Follower, Stdin};
-use execgate_engine::session::{Session, SessionSettings};
+use execgate_engine::session::{Session, SessionSettings, WantedShell};
 use execgate_engine::transport::WindowSize;
 use sha2::{Digest as _, Sha256};
 
@@ -214,7 +214,7 @@ async fn a_terminal_is_typed_into_and_forgets_what_nobody_read() {
     let gate = Gate::open().await;
     let session = gate
         .session(SessionSettings {
-            shell: Some("bash".into()),
+            shell: WantedShell::Named("bash".into()),
             terminal: Some(WindowSize {
                 rows: 24,
                 columns: 80,

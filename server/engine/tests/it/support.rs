@@ -20,7 +20,9 @@ use execgate_engine::execution::{
 use execgate_engine::fence::FenceSettings;
 use execgate_engine::isolation::Demand;
 use execgate_engine::local::{LocalSettings, LocalUser};
-use execgate_engine::session::{OnShellExit, OnTransportLoss, Session, SessionSettings};
+use execgate_engine::session::{
+    OnShellExit, OnTransportLoss, Session, SessionSettings, WantedShell,
+};
 use execgate_engine::target::Target;
 use execgate_engine::transport::Leftovers;
 use execgate_engine::transport::docker::DockerSettings;
@@ -101,7 +103,7 @@ impl Gate {
 
     pub(crate) async fn shell(&self, shell: &str) -> Arc<Session> {
         self.session(SessionSettings {
-            shell: Some(shell.into()),
+            shell: WantedShell::Named(shell.into()),
             ..defaults()
         })
         .await
@@ -171,7 +173,7 @@ pub(crate) async fn finish(follower: Follower) -> ExecResult {
 pub(crate) fn defaults() -> SessionSettings {
     SessionSettings {
         target: Target::Local,
-        shell: None,
+        shell: WantedShell::Best,
         cwd: None,
         env: BTreeMap::new(),
         terminal: None,

@@ -1,7 +1,7 @@
 //! Sessions with a terminal.
 
 use execgate_core::outcome::Channel;
-use execgate_engine::session::SessionSettings;
+use execgate_engine::session::{SessionSettings, WantedShell};
 use execgate_engine::transport::WindowSize;
 
 use crate::support::{Gate, SHELLS, defaults, seen};
@@ -12,7 +12,7 @@ async fn a_terminal_session_has_a_terminal_of_its_size() {
     for shell in SHELLS {
         let session = gate
             .session(SessionSettings {
-                shell: Some(shell.into()),
+                shell: WantedShell::Named(shell.into()),
                 terminal: Some(WindowSize {
                     rows: 30,
                     columns: 100,

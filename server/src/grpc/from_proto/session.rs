@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use execgate_core::ids::SessionId;
-use execgate_engine::session::{OnShellExit, OnTransportLoss, SessionSettings};
+use execgate_engine::session::{OnShellExit, OnTransportLoss, SessionSettings, WantedShell};
 use execgate_engine::target::Target;
 use execgate_engine::transport::{Leftovers, WindowSize};
 use execgate_proto::v1;
@@ -71,7 +71,7 @@ pub(crate) fn new_session(
         .map(|b| budget("output_budget", b, &defaults.budget));
     let settings = SessionSettings {
         target,
-        shell: fields::path("shell", request.shell)?,
+        shell: wanted_shell(request.shell, request.terminal.is_some())?,
         cwd: fields::path("cwd", request.cwd)?
             .map(absolute)
             .transpose()?,
@@ -242,4 +242,20 @@ fn labels(
         }
     }
     Ok(labels.into_iter().collect())
+}
+
+/// The shell asked for. What stands for none cannot be the name of one: it has no slash, and
+/// is no shell that is known.
+fn wanted_shell(text: String, terminal: bool) -> Result<WantedShell, Refusal> {
+    match fields::path("shell", text)? {
+        None => Ok(WantedShell::Best),
+        Some(none) if none == "none" => match terminal {
+            true => Err(Refusal::field(
+                "terminal",
+                "a session without a shell has none",
+            )),
+            false => Ok(WantedShell::Nothing),
+        },
+        Some(program) => Ok(WantedShell::Named(program)),
+    }
 }

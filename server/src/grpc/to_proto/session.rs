@@ -37,7 +37,7 @@ pub(crate) fn session(session: &Session, executions: usize, edge: &Edge) -> v1::
         session_id: session.id.to_string(),
         target: Some(target(&session.settings.target)),
         shell: Some(v1::Shell {
-            kind: shell_kind(session.shell).into(),
+            kind: session.shell.map_or(v1::ShellKind::None, shell_kind).into(),
             path: session.shell_program.clone(),
             version: String::new(),
         }),

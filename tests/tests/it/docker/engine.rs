@@ -110,8 +110,12 @@ impl Container {
             .to_str()
             .unwrap()
             .to_owned();
-        let start = [verb, "--network", "none", "--name", &name];
-        let id = docker(&[&start, options, &[image], command].concat());
+        let network: &[&str] = match options.contains(&"--network") {
+            true => &[],
+            false => &["--network", "none"],
+        };
+        let start = [verb, "--name", &name];
+        let id = docker(&[&start, network, options, &[image], command].concat());
         Self { name, id }
     }
 

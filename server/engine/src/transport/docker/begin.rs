@@ -40,6 +40,8 @@ pub(super) async fn begin(
     let request = Request {
         argv: vec![SHELL.to_owned(), "-c".to_owned(), start],
         terminal,
+        env: Vec::new(),
+        cwd: None,
     };
     let mut exec = exec::start(inside, request).await?;
     if let Some(size) = terminal {

@@ -5,20 +5,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bollard::models::{ContainerCreateBody, HostConfig, ImageConfig};
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig, ImageConfig};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions,
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
 };
 use data_encoding::HEXLOWER;
+use execgate_core::outcome::ObservedBy;
 use futures::StreamExt;
 
+use super::direct::Direct;
 use super::errors::{in_full, is_missing, refused};
 use super::judge;
 use super::settings::{DockerProfile, Pull, Risk, RootFiles, is_listed};
 use crate::isolation::Isolation;
 use crate::random;
-use crate::target::DockerTarget;
+use crate::target::{DockerTarget, Place};
 use crate::transport::TransportError;
 
 /// Label of the containers that a server has made; its value says which server.
@@ -98,6 +100,11 @@ impl Owned {
     /// Whether the container was made for the session.
     pub(super) fn is_made(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// The number of the container that was made.
+    pub(super) fn id(&self) -> &str {
+        self.0.as_ref().map_or("", |made| made.id.as_str())
     }
 
     /// Removes the container, if it was made for the session.
@@ -184,68 +191,137 @@ pub(super) async fn enter(
     })
 }
 
-/// Makes a container and starts it.
-pub(super) async fn make(
-    engine: &bollard::Docker,
-    (instance, left): (&str, &Left),
-    profile: &DockerProfile,
-    target: &DockerTarget,
-    reference: &str,
-) -> Result<Found, TransportError> {
-    let target_name = format!("docker:{reference}");
-    let not_allowed = |reason: &str| TransportError::NotAllowed {
-        target: target_name.clone(),
-        reason: reason.to_owned(),
-    };
-    if !is_listed(&profile.images, reference) {
-        return Err(not_allowed("the profile's `images` do not name it"));
-    }
-    let image = image(engine, profile, &target_name, reference).await?;
-    let user = match &target.user {
-        Some(user) if is_root(user) && !profile.allows(Risk::Root) => {
-            return Err(not_allowed("sessions are not root in their containers"));
+/// How containers of a session are made.
+#[derive(Debug, Clone)]
+pub(super) struct Recipe {
+    pub(super) engine: bollard::Docker,
+    /// What records call the target.
+    pub(super) target: String,
+    reference: String,
+    instance: String,
+    profile: DockerProfile,
+    user: String,
+    /// The image's own environment.
+    env: BTreeMap<String, String>,
+    left: Left,
+}
+
+impl Recipe {
+    /// One for this target, if the profile allows it.
+    pub(super) async fn new(
+        engine: &bollard::Docker,
+        (instance, left): (&str, &Left),
+        profile: &DockerProfile,
+        target: &DockerTarget,
+        reference: &str,
+    ) -> Result<Self, TransportError> {
+        let target_name = format!("docker:{reference}");
+        let not_allowed = |reason: &str| TransportError::NotAllowed {
+            target: target_name.clone(),
+            reason: reason.to_owned(),
+        };
+        if !is_listed(&profile.images, reference) {
+            return Err(not_allowed("the profile's `images` do not name it"));
         }
-        Some(user) => user.clone(),
-        None => image
-            .user
-            .clone()
-            .filter(|user| !is_root(user))
-            .unwrap_or_else(|| profile.user.clone()),
-    };
-    let failed = |error| refused(&target_name, &error);
-    let name = format!("{NAME_PREFIX}{}", HEXLOWER.encode(&random::bytes::<8>()?));
-    let options = CreateContainerOptionsBuilder::new().name(&name).build();
-    let body = body(instance, profile, reference, &user);
-    let id = engine
-        .create_container(Some(options), body)
-        .await
-        .map_err(failed)?
-        .id;
-    let owned = Owned(Some(Made {
-        engine: engine.clone(),
-        id: id.clone(),
-        removed: AtomicBool::new(false),
-        left: left.clone(),
-    }));
-    let started = engine.start_container(&id, None::<StartContainerOptions>);
-    if let Err(error) = started.await {
-        owned.remove().await;
-        return Err(not_started(&target_name, &error));
+        let image = image(engine, profile, &target_name, reference).await?;
+        let user = match &target.user {
+            Some(user) if is_root(user) && !profile.allows(Risk::Root) => {
+                return Err(not_allowed("sessions are not root in their containers"));
+            }
+            Some(user) => user.clone(),
+            None => image
+                .user
+                .clone()
+                .filter(|user| !is_root(user))
+                .unwrap_or_else(|| profile.user.clone()),
+        };
+        Ok(Self {
+            engine: engine.clone(),
+            target: target_name,
+            reference: reference.to_owned(),
+            instance: instance.to_owned(),
+            profile: profile.clone(),
+            user,
+            env: environment(image.env.as_deref().unwrap_or_default()),
+            left: left.clone(),
+        })
     }
-    let seen = engine
-        .inspect_container(&id, None::<InspectContainerOptions>)
-        .await
-        .map_err(failed)?;
-    Ok(Found {
-        id,
-        name: target_name,
-        owned,
-        user: Some(user),
-        start: None,
-        home: Some(profile.workspace.clone()),
-        env: environment(image.env.as_deref().unwrap_or_default()),
-        isolation: judge::isolation(&seen, Origin::Made),
-    })
+
+    /// A container that waits, after the operator's profile.
+    pub(super) fn body(&self) -> ContainerCreateBody {
+        let text = |word: &str| word.to_owned();
+        let labels = HashMap::from([(text(INSTANCE_LABEL), self.instance.clone())]);
+        ContainerCreateBody {
+            image: Some(self.reference.clone()),
+            user: Some(self.user.clone()),
+            entrypoint: Some(vec![text("sh"), text("-c"), text(KEEPER)]),
+            // An image's own command would be the keeper's arguments.
+            cmd: Some(Vec::new()),
+            labels: Some(labels),
+            host_config: Some(host_config(&self.profile)),
+            ..ContainerCreateBody::default()
+        }
+    }
+
+    /// Makes a container that does not run yet.
+    pub(super) async fn create(&self, body: ContainerCreateBody) -> Result<Owned, TransportError> {
+        let name = format!("{NAME_PREFIX}{}", HEXLOWER.encode(&random::bytes::<8>()?));
+        let options = CreateContainerOptionsBuilder::new().name(&name).build();
+        let created = self.engine.create_container(Some(options), body).await;
+        let created = created.map_err(|error| refused(&self.target, &error))?;
+        Ok(Owned(Some(Made {
+            engine: self.engine.clone(),
+            id: created.id,
+            removed: AtomicBool::new(false),
+            left: self.left.clone(),
+        })))
+    }
+
+    /// Makes the container of a session, and starts it.
+    pub(super) async fn make(&self) -> Result<Found, TransportError> {
+        let owned = self.create(self.body()).await?;
+        let id = owned.id().to_owned();
+        let started = self
+            .engine
+            .start_container(&id, None::<StartContainerOptions>);
+        if let Err(error) = started.await {
+            owned.remove().await;
+            return Err(not_started(&self.target, &error));
+        }
+        let seen = self
+            .engine
+            .inspect_container(&id, None::<InspectContainerOptions>)
+            .await
+            .map_err(|error| refused(&self.target, &error))?;
+        Ok(Found {
+            id,
+            name: self.target.clone(),
+            owned,
+            user: Some(self.user.clone()),
+            start: None,
+            home: Some(self.profile.workspace.clone()),
+            env: self.env.clone(),
+            isolation: judge::isolation(&seen, Origin::Made),
+        })
+    }
+
+    /// A session whose programs have a container each: none is made yet.
+    pub(super) fn place(self) -> Place {
+        let will_be = ContainerInspectResponse {
+            host_config: Some(host_config(&self.profile)),
+            ..ContainerInspectResponse::default()
+        };
+        Place {
+            name: self.target.clone(),
+            home: self.profile.workspace.clone(),
+            start: None,
+            env: self.env.clone(),
+            isolation: judge::isolation(&will_be, Origin::Made),
+            observer: ObservedBy::Dockerd,
+            secrets: Vec::new(),
+            transport: Arc::new(Direct::Made(self)),
+        }
+    }
 }
 
 /// The image, fetched where that is allowed.
@@ -274,26 +350,6 @@ async fn image(
             reason: "the engine has no such image, and may not fetch it".to_owned(),
         }),
         Err(error) => Err(refused(target, &error)),
-    }
-}
-
-fn body(
-    instance: &str,
-    profile: &DockerProfile,
-    reference: &str,
-    user: &str,
-) -> ContainerCreateBody {
-    let text = |word: &str| word.to_owned();
-    let labels = HashMap::from([(text(INSTANCE_LABEL), text(instance))]);
-    ContainerCreateBody {
-        image: Some(text(reference)),
-        user: Some(text(user)),
-        entrypoint: Some(vec![text("sh"), text("-c"), text(KEEPER)]),
-        // An image's own command would be the keeper's arguments.
-        cmd: Some(Vec::new()),
-        labels: Some(labels),
-        host_config: Some(host_config(profile)),
-        ..ContainerCreateBody::default()
     }
 }
 

@@ -37,7 +37,7 @@ const COMPLAINT_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long the streams of an exec that has ended may take to end: what it left in the
 /// background may hold them open.
-const STREAMS_LIMIT: Duration = Duration::from_millis(250);
+pub(super) const STREAMS_LIMIT: Duration = Duration::from_millis(250);
 
 /// How a program ends by SIGKILL, as the engine counts, and how long the news that its
 /// container died may take to follow.
@@ -52,6 +52,10 @@ const END_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Request {
     pub(super) argv: Vec<String>,
     pub(super) terminal: Option<WindowSize>,
+    /// `NAME=value`, beside what the container has.
+    pub(super) env: Vec<String>,
+    /// Where it starts; where the container does, if nothing is said.
+    pub(super) cwd: Option<String>,
 }
 
 /// An exec that runs.
@@ -124,6 +128,8 @@ pub(super) async fn start(inside: &Inside, request: Request) -> Result<Exec, Tra
         attach_stderr: Some(true),
         tty: Some(terminal.is_some()),
         cmd: Some(request.argv),
+        env: Some(request.env),
+        working_dir: request.cwd,
         user: inside.user.clone(),
         console_size: terminal.map(|size| vec![size.rows.into(), size.columns.into()]),
         ..ExecConfig::default()
@@ -209,7 +215,7 @@ async fn complaint(stdout: &mut Frames) -> String {
     String::from_utf8_lossy(&text).trim().to_owned()
 }
 
-fn launch_error(program: String, complaint: String) -> TransportError {
+pub(super) fn launch_error(program: String, complaint: String) -> TransportError {
     let says = |text: &str| complaint.contains(text);
     let missing = says("no such file or directory") || says("not found");
     let (kind, errno) = match () {
