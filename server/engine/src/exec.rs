@@ -43,7 +43,7 @@ impl Engine {
         command: Command,
     ) -> Result<Accepted, Arc<Error>> {
         let session = self.find_session(principal, session)?;
-        self.check_size(&command)?;
+        self.check(&session, &command)?;
         let id = match id {
             Some(id) => id,
             None => ExecutionId::from_random(random::bytes().map_err(Error::from)?),
@@ -57,10 +57,6 @@ impl Engine {
             return Err(over.into());
         }
         let redacted = redact_text(&self.settings.redaction, &command.line.text());
-        if let (None, CommandLine::Script(_)) = (session.shell, &command.line) {
-            let session = session.id.clone();
-            return Err(Error::Shellless { session }.into());
-        }
         let allowed = match session.judge(&command.line) {
             Verdict::Allowed(allowed) => allowed,
             Verdict::Denied(denial) => {
@@ -116,6 +112,16 @@ impl Engine {
         line: &CommandLine,
     ) -> Result<Verdict, Error> {
         Ok(self.session(principal, session)?.judge(line))
+    }
+
+    /// Whether the session could run it at all.
+    fn check(&self, session: &Session, command: &Command) -> Result<(), Error> {
+        match (&command.line, session.shell) {
+            (CommandLine::Script(_), None) => Err(Error::Shellless {
+                session: session.id.clone(),
+            }),
+            _ => self.check_size(command),
+        }
     }
 
     fn check_size(&self, command: &Command) -> Result<(), Error> {

@@ -319,7 +319,7 @@ impl Recipe {
             isolation: judge::isolation(&will_be, Origin::Made),
             observer: ObservedBy::Dockerd,
             secrets: Vec::new(),
-            transport: Arc::new(Direct::Made(self)),
+            transport: Arc::new(Direct::Made(Box::new(self))),
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) enum Direct {
     /// In a container that was there.
     Entered(Inside),
     /// In containers that are made after this.
-    Made(Recipe),
+    Made(Box<Recipe>),
 }
 
 impl Direct {
