@@ -74,6 +74,21 @@ impl Client {
         Ok(())
     }
 
+    /// Opens a session of this name on a host profile.
+    pub(crate) async fn open_through_ssh(&mut self, session: &str, profile: &str) -> Result<()> {
+        let target = pb::SshTarget {
+            profile: profile.to_owned(),
+            ..pb::SshTarget::default()
+        };
+        let request = pb::CreateSessionRequest {
+            session_id: session.to_owned(),
+            target: Some(pb::create_session_request::Target::Ssh(target)),
+            ..pb::CreateSessionRequest::default()
+        };
+        self.sessions.create_session(request).await?;
+        Ok(())
+    }
+
     /// Runs a script to its end.
     pub(crate) async fn run(&mut self, session: &str, text: &str) -> Result<()> {
         let request = pb::RunRequest {

@@ -11,6 +11,7 @@ mod report;
 mod round_trip;
 mod server;
 mod shell;
+mod ssh;
 mod streaming;
 
 use std::path::PathBuf;
@@ -39,6 +40,9 @@ struct Arguments {
     /// Directory for the results as JSON.
     #[arg(long, default_value = "results")]
     results: PathBuf,
+    /// Sessions through SSH alone.
+    #[arg(long)]
+    ssh: bool,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -118,19 +122,28 @@ async fn main() -> Result<()> {
 async fn measure(arguments: Arguments) -> Result<()> {
     let plan = if arguments.quick { QUICK } else { FULL };
     let mut report = Report::new(arguments.quick);
+    if !arguments.ssh {
+        local(&arguments, plan, &mut report).await?;
+    }
+    eprintln!("through SSH");
+    ssh::measure(&arguments.server, plan, &mut report).await?;
+    print!("{report}");
+    let kept = report.keep(&arguments.results)?;
+    println!("\nkept in {}", kept.display());
+    Ok(())
+}
+
+/// Sessions on this machine.
+async fn local(arguments: &Arguments, plan: Plan, report: &mut Report) -> Result<()> {
     eprintln!("memory");
-    memory::measure(&arguments.server, plan, &mut report).await?;
+    memory::measure(&arguments.server, plan, report).await?;
     let servers = Servers {
         execgate: Server::execgate(&arguments.server, Audit::Durable).await?,
         unsynced: Server::execgate(&arguments.server, Audit::Written).await?,
         floor: Server::floor().await?,
     };
     eprintln!("round trips");
-    round_trip::measure(&servers, plan, &mut report).await?;
+    round_trip::measure(&servers, plan, report).await?;
     eprintln!("streams");
-    streaming::measure(&servers, plan, &mut report).await?;
-    print!("{report}");
-    let kept = report.keep(&arguments.results)?;
-    println!("\nkept in {}", kept.display());
-    Ok(())
+    streaming::measure(&servers, plan, report).await
 }

@@ -41,11 +41,16 @@ pub(crate) struct Server {
 impl Server {
     /// The release binary with its defaults, but for room for more sessions.
     pub(crate) async fn execgate(program: &Path, audit: Audit) -> Result<Self> {
+        Self::execgate_with(program, audit, "").await
+    }
+
+    /// The same with more configuration.
+    pub(crate) async fn execgate_with(program: &Path, audit: Audit, more: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = free_port()?;
         let config = folder.path().join("config.toml");
         let sync = audit == Audit::Durable;
-        let text = format!("[sessions]\nmax = {MAX_SESSIONS}\n[audit]\nsync = {sync}\n");
+        let text = format!("[sessions]\nmax = {MAX_SESSIONS}\n[audit]\nsync = {sync}\n{more}");
         std::fs::write(&config, text)?;
         let program = std::path::absolute(program)?;
         let child = Command::new(&program)

@@ -29,8 +29,14 @@ pub(crate) struct BareShell {
 impl BareShell {
     /// Starts one.
     pub(crate) fn start() -> Result<Self> {
-        let mut child = Command::new("bash")
-            .args(["--noprofile", "--norc"])
+        let mut command = Command::new("bash");
+        command.args(["--noprofile", "--norc"]);
+        Self::of(command)
+    }
+
+    /// The one that this command starts.
+    pub(crate) fn of(mut command: Command) -> Result<Self> {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -12,7 +12,7 @@ use crate::report::{Report, Unit};
 use crate::{Plan, Result, Servers};
 
 /// A line of a log; 99 bytes and a line end.
-const LINE: &str = "2026-01-02T03:04:05.678901Z  INFO worker-07 request finished path=/api/items/4711 status=200 in 12 ms";
+pub(crate) const LINE: &str = "2026-01-02T03:04:05.678901Z  INFO worker-07 request finished path=/api/items/4711 status=200 in 12 ms";
 
 /// The session of these measurements, on every server.
 const SESSION: &str = "streaming";
