@@ -1,5 +1,6 @@
-"""The sessions of docs/docker-targets.md and of README run as they are written, on a real
-engine. Only the image is another: the tests ask no registry.
+"""The sessions of docs/docker-targets.md and of README run as written, on a real engine.
+
+Only the image is another: the tests ask no registry.
 """
 
 from __future__ import annotations
