@@ -27,6 +27,8 @@ pub enum Command {
     Serve(ServeArguments),
     /// Ask a server whether it serves; exit code 0 says that it does
     Health(HealthArguments),
+    /// Try a policy on the command line
+    Policy(PolicyArguments),
 }
 
 /// What server is meant: the same words start one and find it again.
@@ -98,6 +100,43 @@ pub struct HealthArguments {
     pub timeout: HumanDuration,
 }
 
+/// The arguments of `execgate policy`.
+#[derive(Debug, Args)]
+pub struct PolicyArguments {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: PolicyCommand,
+}
+
+/// What can be tried.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Judge a command; exit code 0: allowed, 1: denied, 2: bad policy or usage
+    Check {
+        /// A policy file, or `guard`, `strict` or `open`
+        #[arg(value_name = "FILE")]
+        policy: PathBuf,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+        /// Judge for a POSIX shell instead of bash
+        #[arg(long)]
+        posix: bool,
+        /// One word is a script, several are a program and its arguments
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        line: Vec<String>,
+    },
+    /// Run a policy's own examples; exit code 0: all hold, 2: bad policy
+    Test {
+        /// A policy file, or `guard`, `strict` or `open`
+        #[arg(value_name = "FILE")]
+        policy: PathBuf,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// What is left to do when the arguments have been dealt with.
 #[derive(Debug)]
 pub enum Task {
@@ -110,6 +149,8 @@ pub enum Task {
         /// How long to wait for its answer.
         timeout: Duration,
     },
+    /// Try a policy.
+    Policy(PolicyCommand),
     /// Nothing: the answer has been printed.
     Done,
 }
@@ -133,6 +174,7 @@ impl Cli {
     pub fn prepare(self) -> Result<Task, StartError> {
         let arguments = match self.command {
             Command::Serve(arguments) => arguments,
+            Command::Policy(arguments) => return Ok(Task::Policy(arguments.command)),
             Command::Health(arguments) => {
                 return Ok(Task::Health {
                     config: Box::new(arguments.place.config(None)?),
@@ -176,7 +218,7 @@ mod tests {
         let line = ["execgate", "serve"].iter().chain(arguments);
         Cli::try_parse_from(line).map(|cli| match cli.command {
             Command::Serve(arguments) => arguments,
-            Command::Health(_) => unreachable!("the line says serve"),
+            Command::Health(_) | Command::Policy(_) => unreachable!("the line says serve"),
         })
     }
 

@@ -8,5 +8,6 @@ pub mod grpc;
 pub mod health;
 pub mod init;
 pub mod logging;
+pub mod policy_check;
 pub mod serve;
 pub mod token;

@@ -9,7 +9,7 @@ use clap::Parser;
 use execgate_engine::launcher;
 use execgate_server::cli::{Cli, Command, Task};
 use execgate_server::serve::serve;
-use execgate_server::{health, init};
+use execgate_server::{health, init, policy_check};
 
 /// Exit code for a configuration that is no good, as clap has for arguments.
 const EXIT_USAGE: u8 = 2;
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     match cli.prepare() {
         Ok(Task::Done) => ExitCode::SUCCESS,
         Ok(Task::Serve(config)) => code(serve(*config)),
+        Ok(Task::Policy(command)) => policy_check::run(&command),
         Ok(Task::Health { config, timeout }) => code(health::check(&config.listen, timeout)),
         Err(error) => {
             eprintln!("execgate: failed to {error}");

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! data dir, token, audit log, sockets ─► engine (tries its isolation) ─► SERVING
+//! SERVING ── SIGHUP ─► the policy is read again
 //! SERVING ── SIGTERM, SIGINT ─► DRAINING: health says so, sessions are closed, running
 //!     calls get their last event ─► GOAWAY ─► audit log closed ─► exit
 //! ```
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime};
 
+use data_encoding::HEXLOWER;
 use execgate_core::audit::{
     AuditBody, Micros, NewRecord, SYSTEM_PRINCIPAL, ServerStarted, ServerStopped,
 };
@@ -161,9 +163,8 @@ async fn run(
         connections,
         async { stopped.await.unwrap_or_default() },
     ));
-    let reason = tokio::select! {
-        reason = signals.next() => reason,
-        ended = &mut server => return ended.unwrap_or(Ok(())).map_err(ServeError::from),
+    let Some(reason) = until_stopped(config, &engine, &mut server, &mut signals).await? else {
+        return Ok(());
     };
     tracing::info!(signal = reason, "draining");
     health.draining().await;
@@ -182,6 +183,40 @@ async fn run(
     log.close().await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Serves until a signal says stop; which one, or none where the listeners ended.
+async fn until_stopped(
+    config: &Config,
+    engine: &Engine,
+    server: &mut JoinHandle<Result<(), GrpcError>>,
+    signals: &mut Signals,
+) -> Result<Option<&'static str>, ServeError> {
+    loop {
+        tokio::select! {
+            asked = signals.asked() => match asked {
+                Asked::Stop(reason) => return Ok(Some(reason)),
+                Asked::Reload => reload(config, engine).await?,
+            },
+            ended = &mut *server => {
+                ended.unwrap_or(Ok(()))?;
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// Reads the policy again. A bad one is told of and left alone.
+async fn reload(config: &Config, engine: &Engine) -> Result<(), ServeError> {
+    let read = settings::policy(config).map_err(|error| error.to_string());
+    match &read {
+        Ok(policy) => {
+            let hash = HEXLOWER.encode(&policy.content_hash());
+            tracing::info!(policy = policy.name(), hash, "policy read again");
+        }
+        Err(error) => tracing::error!(error, "the old policy stays in force"),
+    }
+    Ok(engine.reload_policy(read).await?)
 }
 
 /// Closes the sessions, which ends their streams, and only then the connections. The next
@@ -288,10 +323,17 @@ fn failed(operation: &str) -> impl FnOnce(io::Error) -> ServeError {
     move |source| ServeError::Io { operation, source }
 }
 
-/// The signals that say stop.
+/// What a signal asks for.
+enum Asked {
+    Stop(&'static str),
+    Reload,
+}
+
+/// The signals that say stop, and the one that says to read the policy again.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -299,9 +341,19 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
+    async fn asked(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
+            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+
+    /// The next one that says stop.
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",

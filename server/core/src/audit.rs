@@ -35,8 +35,8 @@ pub use keyed::HashKey;
 pub use record::{
     AuditBody, AuditCause, AuditChannel, AuditKind, AuditObserver, AuditOutcome, AuditRecord,
     AuthFailure, ChannelTotals, CommandKind, Digest, ExecutionAbandoned, ExecutionDenied,
-    ExecutionIntent, ExecutionOutcome, HostKeyMismatch, Micros, NewRecord, Recovered,
-    SYSTEM_PRINCIPAL, ServerStarted, ServerStopped, SessionClosed, SessionCreated, SessionLoss,
-    SessionLost, ShellRestarted, SignalSent, StdinWritten,
+    ExecutionIntent, ExecutionOutcome, HostKeyMismatch, Micros, NewRecord, PolicyReloaded,
+    Recovered, SYSTEM_PRINCIPAL, ServerStarted, ServerStopped, SessionClosed, SessionCreated,
+    SessionLoss, SessionLost, ShellRestarted, SignalSent, StdinWritten,
 };
 pub use unfinished::Unfinished;

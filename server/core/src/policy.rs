@@ -4,7 +4,9 @@
 //! ```text
 //! script ─► scout.rs (own scanner: limits, gate, command positions)
 //!        ─► walk.rs  (shuck's tree: commands, words)      ── they must agree ──┐
-//!        ─► wrappers.rs (env, sudo, sh -c, find -exec, …: both layers judged) ◄┘
+//!        ─► wrappers.rs  (env, sudo, sh -c, find -exec, …: both layers judged) ◄┤
+//!        ─► code.rs      (python -c, awk, sed, make: what code of others starts) │
+//!        ─► variables.rs, names.rs, files.rs (what makes names mean other things)◄┘
 //!        ─► rules.rs (deny wins, then allow, then the default)
 //! ```
 //!
@@ -18,18 +20,27 @@
 //! hostile script must neither crash nor stall it.
 
 mod args;
+mod code;
+mod files;
 mod judge;
+mod names;
 mod programs;
+mod question;
 mod rules;
 mod scout;
+mod variables;
 mod walk;
 mod words;
 mod wrappers;
 
-use std::ops::Range;
 use std::sync::Arc;
 
+pub use self::names::SessionNames;
 pub use self::programs::{ProgramFate, ProgramRules};
+pub use self::question::{
+    Allowed, Asked, Context, Decision, Denial, FoundCommand, FoundWord, Judgement, Knowledge,
+    MAX_COMMANDS, MAX_EXCERPT_BYTES, MAX_UNRESOLVED, Question, Unresolved, Verdict,
+};
 use self::rules::Compiled;
 pub use self::rules::{DefaultEffect, Effect, PolicyError, PolicyRules, Rule, UnresolvedEffect};
 
@@ -50,6 +61,9 @@ pub const MAX_SCRIPT_DEPTH: usize = 4;
 
 /// The rules that ship as `guard`.
 const GUARD: &str = include_str!("policy/guard.toml");
+
+/// The rules that ship as `strict`.
+const STRICT: &str = include_str!("policy/strict.toml");
 
 /// The language a shell reads. What is a test or arithmetic to bash can be commands
 /// to the others: `[[ a || reboot ]]`, `((reboot))`.
@@ -88,6 +102,16 @@ impl Policy {
         Self::from_toml(GUARD).expect("the shipped policy compiles")
     }
 
+    /// A shipped allow-list for read-only work.
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "the text is a constant, compiled in every test"
+    )]
+    pub fn strict() -> Self {
+        Self::from_toml(STRICT).expect("the shipped policy compiles")
+    }
+
     /// A policy from its text.
     ///
     /// # Errors
@@ -97,7 +121,7 @@ impl Policy {
             line: error.span().map(|span| rules::line_of(text, span.start)),
             reason: error.message().to_owned(),
         })?;
-        Self::from_rules(rules)
+        Self::compile(rules).map_err(|(index, error)| error.located(text, index))
     }
 
     /// A policy from its rules.
@@ -105,6 +129,10 @@ impl Policy {
     /// # Errors
     /// When ids collide, a rule matches nothing by construction, or an example fails.
     pub fn from_rules(rules: PolicyRules) -> Result<Self, PolicyError> {
+        Self::compile(rules).map_err(|(_, error)| error)
+    }
+
+    fn compile(rules: PolicyRules) -> Result<Self, (usize, PolicyError)> {
         let policy = Self {
             compiled: Arc::new(Compiled::new(rules)?),
         };
@@ -134,41 +162,41 @@ impl Policy {
         &self.compiled.rules.name
     }
 
+    /// How many rules it has, and how many examples.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        let rules = &self.compiled.rules.rule;
+        let examples = rules
+            .iter()
+            .map(|rule| rule.matches.len() + rule.not_match.len());
+        (rules.len(), examples.sum())
+    }
+
     /// Whether this allows everything without reading it.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.compiled.open
     }
 
-    /// Judges a script for bash.
+    /// Judges a script for bash, as a fresh session would.
     #[must_use]
     pub fn judge_script(&self, script: &str) -> Verdict {
-        self.judge_script_for(Dialect::Bash, script)
+        self.judge(&Question::script(Dialect::Bash, script)).verdict
     }
 
-    /// Judges a script for a shell that reads `dialect`.
+    /// Judges a question in full.
     #[must_use]
-    pub fn judge_script_for(&self, dialect: Dialect, script: &str) -> Verdict {
+    pub fn judge(&self, question: &Question<'_>) -> Judgement {
         if self.is_open() {
-            return Verdict::Allowed(Allowed::default());
+            return Judgement::default();
         }
-        judge::script(&self.compiled, dialect, script)
-    }
-
-    /// Judges one program with its arguments, run without a shell. Spans count in the
-    /// arguments joined by single blanks.
-    #[must_use]
-    pub fn judge_argv(&self, argv: &[String]) -> Verdict {
-        if self.is_open() {
-            return Verdict::Allowed(Allowed::default());
-        }
-        judge::argv(&self.compiled, argv)
+        judge::judge(&self.compiled, question)
     }
 
     /// Runs each rule's examples: a `match` must be decided by its rule, a `not_match`
     /// must not.
-    fn check_examples(&self) -> Result<(), PolicyError> {
-        for rule in &self.compiled.rules.rule {
+    fn check_examples(&self) -> Result<(), (usize, PolicyError)> {
+        for (index, rule) in self.compiled.rules.rule.iter().enumerate() {
             let examples = rule.matches.iter().map(|example| (example, true));
             for (example, wanted) in examples.chain(rule.not_match.iter().map(|e| (e, false))) {
                 let decided = match self.judge_script(example) {
@@ -176,12 +204,13 @@ impl Policy {
                     Verdict::Allowed(allowed) => allowed.rule.as_ref() == Some(&rule.id),
                 };
                 if decided != wanted {
-                    let (rule, example) = (rule.id.clone(), example.clone());
-                    return Err(PolicyError::Example {
-                        rule,
-                        example,
+                    let error = PolicyError::Example {
+                        line: None,
+                        rule: rule.id.clone(),
+                        example: example.clone(),
                         wanted,
-                    });
+                    };
+                    return Err((index, error));
                 }
             }
         }
@@ -229,96 +258,27 @@ impl PolicyStack {
             .join("+")
     }
 
-    /// Judges a script for bash.
+    /// Judges a script for bash, as a fresh session would.
     #[must_use]
     pub fn judge_script(&self, script: &str) -> Verdict {
-        self.judge_script_for(Dialect::Bash, script)
+        self.judge(&Question::script(Dialect::Bash, script)).verdict
     }
 
-    /// Judges a script for a shell that reads `dialect`.
+    /// Judges a question: the first denial, or else what the last layer that read it found.
     #[must_use]
-    pub fn judge_script_for(&self, dialect: Dialect, script: &str) -> Verdict {
-        self.judge(|policy| policy.judge_script_for(dialect, script))
-    }
-
-    /// Judges one program with its arguments, run without a shell.
-    #[must_use]
-    pub fn judge_argv(&self, argv: &[String]) -> Verdict {
-        self.judge(|policy| policy.judge_argv(argv))
-    }
-
-    /// The first denial, or else what the last layer that read it found.
-    fn judge(&self, judge: impl Fn(&Policy) -> Verdict) -> Verdict {
-        let mut found = Allowed::default();
-        for policy in &self.0 {
-            match judge(policy) {
-                Verdict::Allowed(allowed) if policy.is_open() => drop(allowed),
-                Verdict::Allowed(allowed) => found = allowed,
-                denied @ Verdict::Denied(_) => return denied,
+    pub fn judge(&self, question: &Question<'_>) -> Judgement {
+        let mut found = Judgement::default();
+        for (layer, policy) in self.0.iter().enumerate() {
+            let judgement = policy.judge(question);
+            match judgement.verdict {
+                Verdict::Denied(_) => return Judgement { layer, ..judgement },
+                Verdict::Allowed(_) if policy.is_open() => {}
+                Verdict::Allowed(_) => found = Judgement { layer, ..judgement },
             }
         }
-        Verdict::Allowed(found)
+        found
     }
 }
-
-/// What a policy says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It may run.
-    Allowed(Allowed),
-    /// It must not.
-    Denied(Denial),
-}
-
-impl Verdict {
-    /// Whether it may run.
-    #[must_use]
-    pub fn is_allowed(&self) -> bool {
-        matches!(self, Self::Allowed(_))
-    }
-}
-
-/// Why something may run. An open policy reads nothing and so finds no commands.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Allowed {
-    /// The allow rule of the first command that has one.
-    pub rule: Option<String>,
-    /// The simple commands found, wrapped ones after their wrapper.
-    pub commands: Vec<FoundCommand>,
-}
-
-/// A simple command in a script.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundCommand {
-    /// The program's name without its directory; `None` where only the shell will know.
-    pub program: Option<String>,
-    /// The words, quotes removed; those only the shell can know as they were written.
-    pub argv: Vec<String>,
-    /// Where it stands, in bytes of the judged text.
-    pub span: Range<usize>,
-}
-
-/// Why something must not run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Denial {
-    /// Name of the layer that denies.
-    pub policy: String,
-    /// Id of the rule; `default` or `unresolved` where no rule decided.
-    pub rule: String,
-    /// The offending bytes of the judged text.
-    pub span: Range<usize>,
-    /// Those bytes, shortened to [`MAX_EXCERPT_BYTES`]. Not redacted.
-    pub excerpt: String,
-    /// Why, for the agent.
-    pub reason: String,
-    /// What to do instead.
-    pub suggestion: Option<String>,
-    /// What could not be read, when that was the reason.
-    pub unresolved: Option<String>,
-}
-
-/// Longest excerpt in a denial, in bytes: enough to recognise the command.
-pub const MAX_EXCERPT_BYTES: usize = 200;
 
 #[cfg(test)]
 mod tests;

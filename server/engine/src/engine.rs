@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use execgate_core::audit::{AuditBody, Digest, HashKey, HostKeyMismatch, SessionCreated};
+use execgate_core::audit::{
+    AuditBody, Digest, HashKey, HostKeyMismatch, Micros, NewRecord, PolicyReloaded,
+    SYSTEM_PRINCIPAL, SessionCreated,
+};
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
 use execgate_core::outcome::{LaunchFailureKind, ObservedBy};
 use execgate_core::policy::{Policy, PolicyStack};
@@ -19,6 +22,7 @@ use crate::execution::{Execution, Retention};
 use crate::fence::Fences;
 use crate::isolation::Isolation;
 use crate::local::LocalSettings;
+use crate::policy::OperatorPolicy;
 use crate::random;
 use crate::session::{
     Actor, CloseReason, Context, Recorder, Session, SessionParts, SessionSettings, Shell,
@@ -41,7 +45,7 @@ pub struct EngineSettings {
     pub ssh: SshSettings,
     /// Which containers sessions may be in, and what they are like.
     pub docker: DockerSettings,
-    /// The operator's policy.
+    /// The operator's policy at the start.
     pub policy: Policy,
     /// What is redacted in every session.
     pub redaction: RedactionRules,
@@ -60,6 +64,7 @@ pub struct EngineSettings {
 pub struct Engine {
     pub(crate) settings: EngineSettings,
     pub(crate) audit: Arc<dyn AuditStore>,
+    policy: Arc<OperatorPolicy>,
     directory: Arc<SessionDirectory>,
     /// How a local session that asks for nothing is kept apart.
     isolation: Isolation,
@@ -98,8 +103,10 @@ impl Engine {
             }
         }
         let docker = Docker::new(settings.docker.clone());
+        let policy = Arc::new(OperatorPolicy::new(settings.policy.clone()));
         Ok(Self {
             settings,
+            policy,
             audit,
             directory,
             isolation,
@@ -138,11 +145,7 @@ impl Engine {
         }
         let place = self.directory.reserve(principal, &id)?;
         let recorder = Recorder::new(Arc::clone(&self.audit), principal.clone(), id.clone());
-        let operator = PolicyStack::new(self.settings.policy.clone());
-        let policy = match settings.policy.clone() {
-            Some(own) => operator.narrowed_by(own),
-            None => operator,
-        };
+        let policy = self.policy.stack(settings.policy.as_ref());
         let target = self.reach(principal, &recorder, &settings, &policy).await?;
         if let Some(weak) = target.isolation.missing(&settings.fence.require) {
             return Err(Error::FenceUnavailable(Box::new(weak.clone())));
@@ -160,7 +163,7 @@ impl Engine {
             target: target.name,
             isolation: target.isolation,
             observer: target.observer,
-            policy,
+            operator: Arc::clone(&self.policy),
             retention: *self.settings.retention.limits(),
         });
         let session = Arc::new(session);
@@ -404,6 +407,40 @@ impl Engine {
     #[must_use]
     pub fn isolation(&self) -> &Isolation {
         &self.isolation
+    }
+
+    /// The operator's policy.
+    #[must_use]
+    pub fn policy(&self) -> &OperatorPolicy {
+        &self.policy
+    }
+
+    /// Puts another policy of the operator in force, or says why there is none; either is
+    /// recorded. Sessions are judged by it from their next command on.
+    ///
+    /// # Errors
+    /// Where the audit log takes no record: then the old policy stays.
+    pub async fn reload_policy(&self, read: Result<Policy, String>) -> Result<(), Error> {
+        let (policy, error) = match read {
+            Ok(policy) => (policy, String::new()),
+            Err(error) => (self.policy.current(), error),
+        };
+        let record = AuditBody::PolicyReloaded(PolicyReloaded {
+            policy: policy.name().to_owned(),
+            policy_hash: Digest(policy.content_hash()),
+            error,
+        });
+        let record = NewRecord {
+            time: Micros::from(SystemTime::now()),
+            principal: SYSTEM_PRINCIPAL.to_owned(),
+            session_id: None,
+            execution_id: None,
+            trace_id: None,
+            body: record,
+        };
+        self.audit.append(record, Durability::Synced).await?;
+        self.policy.replace(policy);
+        Ok(())
     }
 
     /// What the engine was made of.

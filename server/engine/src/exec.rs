@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use execgate_core::audit::{AuditBody, Digest, ExecutionDenied, ExecutionIntent};
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
-use execgate_core::policy::{Allowed, Denial, Verdict};
+use execgate_core::policy::{Denial, SessionNames, Verdict};
 use execgate_core::redact::redact_text;
 use sha2::{Digest as _, Sha256};
 
@@ -57,11 +57,12 @@ impl Engine {
             return Err(over.into());
         }
         let redacted = redact_text(&self.settings.redaction, &command.line.text());
-        let allowed = match session.judge(&command.line) {
-            Verdict::Allowed(allowed) => allowed,
-            Verdict::Denied(denial) => {
-                let denied = self.deny(&session, &id, &command, redacted, denial).await;
-                return Err(denied.into());
+        let judged = match judge(&session, &command) {
+            Ok(judged) => judged,
+            Err(denied) => {
+                let (denial, hash) = *denied;
+                let denied = self.deny(&session, &id, &command, redacted, denial, hash);
+                return Err(denied.await.into());
             }
         };
         let execution = Execution::new(
@@ -83,13 +84,10 @@ impl Engine {
             return attach(&session, id, reserved).await;
         };
         let follower = execution.follow();
-        let request = self.start_request(
-            &session,
-            Arc::clone(&execution),
-            command,
-            redacted,
-            &allowed,
-        );
+        // Before anything else can be judged: what comes next may use these names.
+        session.learn(&judged.defined);
+        let request =
+            self.start_request(&session, Arc::clone(&execution), command, redacted, judged);
         if let Err(error) = session.send(Message::Start(Box::new(request))).await {
             session.executions().release(&id);
             return Err(error.into());
@@ -99,19 +97,6 @@ impl Engine {
             follower,
             deduplicated: false,
         })
-    }
-
-    /// Judges a command as a session would, without running it.
-    ///
-    /// # Errors
-    /// Where there is no such session.
-    pub fn evaluate(
-        &self,
-        principal: &Principal,
-        session: &SessionId,
-        line: &CommandLine,
-    ) -> Result<Verdict, Error> {
-        Ok(self.session(principal, session)?.judge(line))
     }
 
     /// Whether the session could run it at all.
@@ -151,6 +136,7 @@ impl Engine {
         command: &Command,
         redacted: String,
         mut denial: Denial,
+        policy_hash: Digest,
     ) -> Error {
         // What the caller is shown of its own script passes the redactor like any text.
         for text in [&mut denial.excerpt, &mut denial.reason] {
@@ -162,7 +148,7 @@ impl Engine {
             command_kind: command.line.kind(),
             rule: denial.rule.clone(),
             reason: denial.reason.clone(),
-            policy_hash: Digest(session.policy.content_hash()),
+            policy_hash,
         });
         let recorder = Recorder::new(
             Arc::clone(&self.audit),
@@ -181,14 +167,14 @@ impl Engine {
         execution: Arc<Execution>,
         command: Command,
         redacted: String,
-        allowed: &Allowed,
+        judged: Judged,
     ) -> StartRequest {
         let intent = ExecutionIntent {
             command: redacted,
             command_hash: self.settings.hash_key.hash(command.line.text().as_bytes()),
             command_kind: command.line.kind(),
-            rule: allowed.rule.clone().unwrap_or_default(),
-            policy_hash: Digest(session.policy.content_hash()),
+            rule: judged.rule,
+            policy_hash: judged.policy_hash,
             // A directory's name may be made of a secret too.
             cwd: redact_text(
                 &self.settings.redaction,
@@ -209,6 +195,29 @@ impl Engine {
             intent,
             span,
         }
+    }
+}
+
+/// By what a command was allowed.
+struct Judged {
+    rule: String,
+    policy_hash: Digest,
+    /// The names it defines for the session.
+    defined: SessionNames,
+}
+
+/// Has the policies that hold now judge a command; a denial comes with their hash.
+fn judge(session: &Session, command: &Command) -> Result<Judged, Box<(Denial, Digest)>> {
+    let policy = session.policy();
+    let policy_hash = Digest(policy.content_hash());
+    let judgement = session.judge(&policy, &command.line, &command.env);
+    match judgement.verdict {
+        Verdict::Allowed(allowed) => Ok(Judged {
+            rule: allowed.rule.unwrap_or_default(),
+            policy_hash,
+            defined: judgement.defined,
+        }),
+        Verdict::Denied(denial) => Err(Box::new((denial, policy_hash))),
     }
 }
 

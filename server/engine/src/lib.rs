@@ -14,6 +14,7 @@ pub mod fence;
 pub mod isolation;
 pub mod launcher;
 pub mod local;
+pub mod policy;
 mod random;
 pub mod session;
 mod talk;

@@ -31,13 +31,16 @@ use execgate_core::audit::SessionLoss;
 use execgate_core::budget::OutputBudget;
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
 use execgate_core::outcome::ObservedBy;
-use execgate_core::policy::{Dialect, Policy, PolicyStack, Verdict};
+use execgate_core::policy::{
+    Asked, Dialect, Judgement, Policy, PolicyStack, Question, SessionNames,
+};
 use execgate_core::shell::ShellKind;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
 use crate::execution::{CommandLine, Execution, RetentionLimits};
 use crate::isolation::{Demand, Isolation};
+use crate::policy::OperatorPolicy;
 use crate::target::Target;
 use crate::transport::{EndedProcess, Job, Leftovers, WindowSize};
 pub(crate) use actor::{Actor, Context, StartRequest};
@@ -233,8 +236,10 @@ pub struct Session {
     pub isolation: Isolation,
     /// Who sees how its processes end.
     pub(crate) observer: ObservedBy,
-    /// Operator's policy, then the session's.
-    pub(crate) policy: PolicyStack,
+    /// The operator's policy, as it is now.
+    operator: Arc<OperatorPolicy>,
+    /// The names that its shell may have of its own.
+    names: Mutex<SessionNames>,
     pub(crate) executions: Mutex<Executions>,
     snapshot: Mutex<SessionSnapshot>,
     mailbox: mpsc::Sender<Message>,
@@ -293,7 +298,7 @@ pub(crate) struct SessionParts {
     pub(crate) target: String,
     pub(crate) isolation: Isolation,
     pub(crate) observer: ObservedBy,
-    pub(crate) policy: PolicyStack,
+    pub(crate) operator: Arc<OperatorPolicy>,
     pub(crate) retention: RetentionLimits,
 }
 
@@ -314,7 +319,8 @@ impl Session {
             target: parts.target,
             isolation: parts.isolation,
             observer: parts.observer,
-            policy: parts.policy,
+            operator: parts.operator,
+            names: Mutex::default(),
             executions: Mutex::new(Executions::new(parts.retention)),
             snapshot: Mutex::new(SessionSnapshot {
                 state: SessionState::Ready,
@@ -365,11 +371,40 @@ impl Session {
         }
     }
 
-    /// What the session's policies say of a command.
-    pub(crate) fn judge(&self, line: &CommandLine) -> Verdict {
-        match line {
-            CommandLine::Script(script) => self.policy.judge_script_for(self.dialect(), script),
-            CommandLine::Argv(words) => self.policy.judge_argv(words),
+    /// The policies that judge its commands: the operator's, then its own.
+    #[must_use]
+    pub fn policy(&self) -> PolicyStack {
+        self.operator.stack(self.settings.policy.as_ref())
+    }
+
+    /// What `policy` says of a command in this session, with these variables of its own.
+    #[must_use]
+    pub fn judge(
+        &self,
+        policy: &PolicyStack,
+        line: &CommandLine,
+        env: &BTreeMap<String, String>,
+    ) -> Judgement {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        // The session's own variables are around each of its commands.
+        let mut around = self.settings.env.clone();
+        around.extend(env.clone());
+        let asked = match line {
+            CommandLine::Script(script) => Asked::Script(self.dialect(), script),
+            CommandLine::Argv(words) => Asked::Argv(words),
+        };
+        policy.judge(&Question {
+            asked,
+            names: &names,
+            env: &around,
+        })
+    }
+
+    /// Remembers the names that a command defines which is about to run.
+    pub(crate) fn learn(&self, defined: &SessionNames) {
+        if !defined.is_empty() {
+            let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+            names.learn(defined);
         }
     }
 

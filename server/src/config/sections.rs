@@ -193,6 +193,8 @@ pub enum PolicyName {
     /// Refuses what destroys machines and what it cannot understand.
     #[default]
     Guard,
+    /// Allows read-only work, and nothing else.
+    Strict,
     /// Refuses nothing.
     Open,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use execgate_core::budget::OutputBudget;
-use execgate_core::policy::{Denial, Policy, PolicyStack};
+use execgate_core::policy::{Denial, PolicyStack};
 use execgate_core::redact::redact_text;
 use execgate_core::shell::ShellKind;
 use execgate_engine::isolation::ControlKind;
@@ -74,26 +74,29 @@ impl Edge {
 
     /// The policies that judge a session's commands, the operator's first.
     pub(crate) fn policy_of(&self, session: Option<&Session>) -> PolicyStack {
-        let operator = PolicyStack::new(self.engine.settings().policy.clone());
-        match session.and_then(|session| session.settings.policy.clone()) {
-            Some(own) => operator.narrowed_by(own),
-            None => operator,
+        match session {
+            Some(session) => session.policy(),
+            None => self.engine.policy().stack(None),
         }
     }
 
-    /// The layer that a policy of this name stands in.
-    pub(crate) fn layer(&self, policy: &str) -> &'static str {
-        match self.engine.settings().policy.name() == policy {
-            true => "operator",
-            false => "session",
+    /// What the layer of this number is called.
+    pub(crate) fn layer(layer: usize) -> &'static str {
+        match layer {
+            0 => "operator",
+            _ => "session",
         }
     }
 
     /// A denial with all that its caller may know.
     pub(crate) fn denied(&self, denial: Denial, policy: &PolicyStack) -> Refusal {
+        let names = policy.layers().iter();
+        let layer = names
+            .take_while(|layer| layer.name() != denial.policy)
+            .count();
         Refusal::Denied(Box::new(DeniedCommand {
             excerpt: self.redact(&denial.excerpt),
-            layer: self.layer(&denial.policy),
+            layer: Self::layer(layer),
             policy_hash: HEXLOWER.encode(&policy.content_hash()),
             denial,
         }))
@@ -107,11 +110,6 @@ impl Edge {
             }
             _ => Refusal::Engine(error),
         }
-    }
-
-    /// The operator's policy itself.
-    pub(crate) fn operator_policy(&self) -> &Policy {
-        &self.engine.settings().policy
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use execgate_core::ids::{ExecutionId, Principal};
-use execgate_core::policy::Verdict;
+use execgate_core::policy::{Dialect, Question, Verdict};
 use execgate_engine::execution::{CommandLine, Follower};
 use execgate_engine::session::Session;
 use execgate_proto::v1;
@@ -105,14 +105,11 @@ impl Execs {
     /// How a command would be judged; a denial is the refusal that running it would get.
     fn validate(&self, principal: &Principal, ask: &Ask) -> Result<v1::PolicyVerdict, Refusal> {
         let session = self.edge.engine.session(principal, &ask.session)?;
-        let policy = self.edge.policy_of(Some(&session));
-        match self
-            .edge
-            .engine
-            .evaluate(principal, &ask.session, &ask.command.line)?
-        {
-            Verdict::Denied(denial) => Err(self.edge.denied(denial, &policy)),
-            allowed @ Verdict::Allowed(_) => Ok(to_proto::verdict(&allowed, &policy, &self.edge)),
+        let policy = session.policy();
+        let judgement = session.judge(&policy, &ask.command.line, &ask.command.env);
+        match &judgement.verdict {
+            Verdict::Denied(denial) => Err(self.edge.denied(denial.clone(), &policy)),
+            Verdict::Allowed(_) => Ok(to_proto::verdict(&judgement, &policy, &self.edge)),
         }
     }
 
@@ -383,14 +380,19 @@ impl ExecService for Execs {
         if let Some(own) = from_proto::session_policy(request.policy.unwrap_or_default())? {
             policy = policy.narrowed_by(own);
         }
-        let verdict = match from_proto::judged(request.spec, &self.edge)? {
-            CommandLine::Script(script) => {
-                let dialect = session.as_ref().map(|session| session.dialect());
-                policy.judge_script_for(dialect.unwrap_or_default(), &script)
-            }
-            CommandLine::Argv(words) => policy.judge_argv(&words),
+        let (line, env) = from_proto::judged(request.spec, &self.edge)?;
+        let judgement = match (&session, &line) {
+            (Some(session), line) => session.judge(&policy, line, &env),
+            (None, CommandLine::Script(script)) => policy.judge(&Question {
+                env: &env,
+                ..Question::script(Dialect::Bash, script)
+            }),
+            (None, CommandLine::Argv(words)) => policy.judge(&Question {
+                env: &env,
+                ..Question::argv(words)
+            }),
         };
-        let verdict = Some(to_proto::verdict(&verdict, &policy, &self.edge));
+        let verdict = Some(to_proto::verdict(&judgement, &policy, &self.edge));
         Ok(Response::new(v1::EvaluatePolicyResponse { verdict }))
     }
 }

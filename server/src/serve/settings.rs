@@ -113,10 +113,12 @@ fn retention(config: &Config, dir: &DataDir) -> Result<Retention, ServeError> {
     Retention::spilling(limits, &place).map_err(failed(&operation))
 }
 
-fn policy(config: &Config) -> Result<Policy, ServeError> {
+/// The operator's policy, as it stands there now.
+pub(super) fn policy(config: &Config) -> Result<Policy, ServeError> {
     let Some(file) = &config.policy.file else {
         return Ok(match config.policy.name {
             PolicyName::Guard => Policy::guard(),
+            PolicyName::Strict => Policy::strict(),
             PolicyName::Open => Policy::open(),
         });
     };

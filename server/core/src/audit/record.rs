@@ -151,6 +151,8 @@ pub enum AuditBody {
     Recovered(Recovered),
     /// A host showed another key than the known one.
     HostKeyMismatch(HostKeyMismatch),
+    /// The operator's policy was read again.
+    PolicyReloaded(PolicyReloaded),
     /// A kind that a newer version wrote; its payload still tells.
     #[serde(other)]
     Unknown,
@@ -176,6 +178,7 @@ impl AuditBody {
             Self::ServerStopped(_) => AuditKind::ServerStopped,
             Self::Recovered(_) => AuditKind::Recovered,
             Self::HostKeyMismatch(_) => AuditKind::HostKeyMismatch,
+            Self::PolicyReloaded(_) => AuditKind::PolicyReloaded,
             Self::Unknown => AuditKind::Unknown,
         }
     }
@@ -203,6 +206,7 @@ pub enum AuditKind {
     ServerStopped,
     Recovered,
     HostKeyMismatch,
+    PolicyReloaded,
     Unknown,
 }
 
@@ -255,6 +259,17 @@ pub enum SessionLoss {
     /// A newer server's.
     #[serde(other)]
     Unknown,
+}
+
+/// The operator's policy was read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyReloaded {
+    /// Name of the operator's policy from here on.
+    pub policy: String,
+    /// Hash of the operator's policy from here on.
+    pub policy_hash: Digest,
+    /// What is wrong with the new one, which was left alone; empty where it is in force.
+    pub error: String,
 }
 
 /// How the command was given.

@@ -76,6 +76,7 @@ impl Unfinished {
             | AuditBody::ServerStopped(_)
             | AuditBody::Recovered(_)
             | AuditBody::HostKeyMismatch(_)
+            | AuditBody::PolicyReloaded(_)
             | AuditBody::Unknown => {}
         }
     }

@@ -14,7 +14,7 @@ enum Alternative {
     /// `--recursive`: whole, abbreviated, with or without `=value`.
     Long(String),
     /// Any text, with `*`.
-    Text(String),
+    Text(Glob),
 }
 
 /// Fewest letters of an abbreviated long option: GNU accepts one where it is
@@ -40,7 +40,7 @@ impl Alternative {
         match (letters.next(), letters.next(), letters.next()) {
             (Some('-'), Some(letter), None) if letter != '-' => Self::Short(letter),
             (Some('-'), Some('-'), Some(_)) => Self::Long(text.trim_start_matches('-').to_owned()),
-            _ => Self::Text(text.to_owned()),
+            _ => Self::Text(Glob::new(text)),
         }
     }
 
@@ -54,13 +54,17 @@ impl Alternative {
                 let option = option.split('=').next().unwrap_or_default();
                 option.len() >= MIN_ABBREVIATION && name.starts_with(option)
             }),
-            Self::Text(pattern) => matches(pattern, text) || matches(pattern, &tidy_path(text)),
+            Self::Text(pattern) => {
+                pattern.matches(text)
+                    || (text.contains("//") || text.contains("/.") || text.ends_with('/'))
+                        && pattern.matches(&tidy_path(text))
+            }
         }
     }
 }
 
 /// `//etc/./x/` as `/etc/x`: what a path means, as far as its text tells.
-fn tidy_path(text: &str) -> String {
+pub(super) fn tidy_path(text: &str) -> String {
     let parts: Vec<&str> = text
         .split('/')
         .filter(|part| !matches!(*part, "" | "."))
@@ -69,9 +73,27 @@ fn tidy_path(text: &str) -> String {
     format!("{root}{}", parts.join("/"))
 }
 
-/// Whether `text` is `pattern`, in which `*` stands for any text and `\*` for a star.
+/// A pattern with alternatives (`|`), in which `*` stands for any text and `\*` for a star.
+#[derive(Debug, Clone)]
+pub(super) struct Glob(Vec<Vec<String>>);
+
+impl Glob {
+    pub(super) fn new(pattern: &str) -> Self {
+        Self(pattern.split('|').map(between_stars).collect())
+    }
+
+    pub(super) fn matches(&self, text: &str) -> bool {
+        self.0.iter().any(|parts| is_made_of(text, parts))
+    }
+}
+
+/// Whether `text` is one of the alternatives of `pattern`.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
-    let parts = between_stars(pattern);
+    Glob::new(pattern).matches(text)
+}
+
+/// Whether `text` is these parts with any text between them.
+fn is_made_of(text: &str, parts: &[String]) -> bool {
     let (Some((first, rest)), Some(last)) = (parts.split_first(), parts.last()) else {
         return text.is_empty();
     };

@@ -1,17 +1,37 @@
 //! The judgement: reads a text to its commands, unwraps them, and asks the rules.
 
-use std::collections::BTreeSet;
+mod inside;
+mod report;
+mod shadows;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::rules::{Compiled, DefaultEffect, Effect, Rule, UnresolvedEffect};
+use self::report::Unread;
+use super::files::Files;
+use super::rules::{Compiled, DefaultEffect, Facts, system_program};
 use super::scout::{Refusal, scout};
-use super::walk::{Simple, walk};
+use super::walk::{Input, Simple, Walked, walk};
 use super::words::Word;
-use super::wrappers::{Inner, inner};
-use super::{Allowed, Denial, Dialect, FoundCommand, MAX_EXCERPT_BYTES, MAX_SCRIPT_DEPTH, Verdict};
+use super::wrappers::{self, Inner};
+use super::{
+    Asked, Context, Denial, Dialect, FoundCommand, Judgement, MAX_SCRIPT_BYTES, MAX_SCRIPT_DEPTH,
+    Question, SessionNames, variables,
+};
 
 /// Most wrappers around one command: `env env env …` is no command of real work.
 const MAX_WRAPPERS: usize = 16;
+
+/// Most bytes of scripts within scripts that are read for one judgement, what is read again
+/// included: a file that is run a thousand times would else take a thousand times as long.
+const MAX_INNER_BYTES: usize = 256 * 1024;
+
+/// Most bytes of other languages' code that are read for one judgement.
+const MAX_FOREIGN_BYTES: usize = MAX_SCRIPT_BYTES;
+
+/// Most commands that are judged, what aliases and wrappers make of them included: twice
+/// what the code of a script has room for.
+const MAX_JUDGED: usize = 20_000;
 
 /// What a parse error is told to do.
 const FIX_SYNTAX: &str = "check it with `bash -n`, or run it in simpler parts";
@@ -20,38 +40,68 @@ const FIX_SYNTAX: &str = "check it with `bash -n`, or run it in simpler parts";
 const BE_PLAIN: &str =
     "write the program's name out, without variables or eval, in a command of its own";
 
-/// Judges a script.
-pub(super) fn script(policy: &Compiled, dialect: Dialect, text: &str) -> Verdict {
-    let mut judge = Judge::new(policy, text);
-    judge.script(text, dialect, None, 0);
-    judge.verdict()
-}
-
-/// Judges a program with its arguments.
-pub(super) fn argv(policy: &Compiled, argv: &[String]) -> Verdict {
-    let text = argv.join(" ");
-    let words: Vec<Word> = argv.iter().cloned().map(Word::Literal).collect();
-    let mut judge = Judge::new(policy, &text);
-    let place = Place {
+/// Judges a question by one policy.
+pub(super) fn judge(policy: &Compiled, question: &Question<'_>) -> Judgement {
+    let joined;
+    let text = match question.asked {
+        Asked::Script(_, script) => script,
+        Asked::Argv(words) => {
+            joined = words.join(" ");
+            &joined
+        }
+    };
+    let mut judge = Judge::new(policy, text, question.names);
+    let mut place = Place {
         span: 0..text.len(),
         dialect: Dialect::Bash,
         depth: 0,
+        wrappers: Vec::new(),
+        contexts: Vec::new(),
     };
-    judge.command(&words, &place, None, &BTreeSet::new());
-    judge.verdict()
+    for (name, value) in question.env {
+        let value = Word::Literal(value.clone());
+        judge.variable(name, &value, &place);
+    }
+    match question.asked {
+        Asked::Script(dialect, script) => judge.script(script, dialect, &place),
+        Asked::Argv(words) => {
+            let words: Vec<Word> = words.iter().cloned().map(Word::Literal).collect();
+            place.wrappers.clear();
+            judge.command(&words, &place, &Around::program());
+        }
+    }
+    judge.judgement()
 }
 
+/// The state of a judgement.
 struct Judge<'a> {
     policy: &'a Compiled,
     /// The text that spans count in.
     text: &'a str,
-    allowed: Allowed,
+    names: &'a SessionNames,
+    /// The first allow rule that decided.
+    rule: Option<String>,
+    found: Vec<FoundCommand>,
     denial: Option<Denial>,
-    /// The first thing that could not be read.
-    unresolved: Option<Unread>,
+    /// What could not be read.
+    unresolved: Vec<Unread>,
+    /// Names that the script defines.
+    defined: SessionNames,
+    /// Functions of the script, from where they are known for certain.
+    functions: BTreeMap<String, usize>,
+    files: Files,
+    /// How many scripts around this one are judged by what is denied alone.
+    lenient: usize,
+    /// Bytes of scripts within the script that may still be read.
+    inner_left: usize,
+    /// Bytes of other languages' code that may still be read.
+    foreign_left: usize,
+    /// Commands that may still be judged.
+    commands_left: usize,
 }
 
 /// Where a command stands.
+#[derive(Clone)]
 struct Place {
     /// In the judged text.
     span: Range<usize>,
@@ -59,150 +109,224 @@ struct Place {
     dialect: Dialect,
     /// How many scripts it is within.
     depth: usize,
+    /// The wrappers around it.
+    wrappers: Vec<String>,
+    contexts: Vec<Context>,
 }
 
-/// Something that could not be read.
-struct Unread {
-    span: Range<usize>,
-    what: String,
-    suggestion: &'static str,
+/// What there is around the words of a command.
+struct Around<'s> {
+    /// The statement, for its redirections and assignments, where these are its own words.
+    simple: Option<&'s Simple>,
+    input: Input,
+    /// Functions and aliases do not count: behind a wrapper, and for argv.
+    plain: bool,
+}
+
+impl Around<'_> {
+    fn program() -> Self {
+        Self {
+            simple: None,
+            input: Input::Inherited,
+            plain: true,
+        }
+    }
 }
 
 impl<'a> Judge<'a> {
-    fn new(policy: &'a Compiled, text: &'a str) -> Self {
+    fn new(policy: &'a Compiled, text: &'a str, names: &'a SessionNames) -> Self {
         Self {
             policy,
             text,
-            allowed: Allowed::default(),
+            names,
+            rule: None,
+            found: Vec::new(),
             denial: None,
-            unresolved: None,
+            unresolved: Vec::new(),
+            defined: SessionNames::default(),
+            functions: BTreeMap::new(),
+            files: Files::default(),
+            lenient: 0,
+            inner_left: MAX_INNER_BYTES,
+            foreign_left: MAX_FOREIGN_BYTES,
+            commands_left: MAX_JUDGED,
         }
     }
 
-    fn verdict(self) -> Verdict {
-        if let Some(denial) = self.denial {
-            return Verdict::Denied(denial);
+    /// Judges a script. Where `place` has a depth, spans are those of the command that
+    /// will run it.
+    fn script(&mut self, script: &str, dialect: Dialect, place: &Place) {
+        if place.depth > MAX_SCRIPT_DEPTH {
+            return self.unread(
+                &place.span,
+                "scripts within scripts within scripts",
+                BE_PLAIN,
+            );
         }
-        match &self.unresolved {
-            Some(unread) if self.policy.rules.unresolved == UnresolvedEffect::Deny => {
-                let mut denial = self.denial("unresolved", &unread.span);
-                denial.reason = format!("could not be read for certain: {}", unread.what);
-                denial.suggestion = Some(unread.suggestion.to_owned());
-                denial.unresolved = Some(unread.what.clone());
-                Verdict::Denied(denial)
+        let inner = if place.depth > 0 { script.len() } else { 0 };
+        match self.inner_left.checked_sub(inner) {
+            Some(left) => self.inner_left = left,
+            None => {
+                return self.unread(&place.span, "code that is run again and again", BE_PLAIN);
             }
-            _ => Verdict::Allowed(self.allowed),
-        }
-    }
-
-    fn denial(&self, rule: &str, span: &Range<usize>) -> Denial {
-        let excerpt = self.text.get(span.clone()).unwrap_or_default();
-        let mut end = excerpt.len().min(MAX_EXCERPT_BYTES);
-        while !excerpt.is_char_boundary(end) {
-            end -= 1;
-        }
-        Denial {
-            policy: self.policy.rules.name.clone(),
-            rule: rule.to_owned(),
-            span: span.clone(),
-            excerpt: excerpt.get(..end).unwrap_or_default().to_owned(),
-            reason: String::new(),
-            suggestion: None,
-            unresolved: None,
-        }
-    }
-
-    fn deny(&mut self, rule: &Rule, span: &Range<usize>, program: &str) {
-        if self.denial.is_none() {
-            let mut denial = self.denial(&rule.id, span);
-            let reason = rule.reason.clone();
-            denial.reason = reason.unwrap_or_else(|| format!("{program} is denied"));
-            denial.suggestion.clone_from(&rule.suggest);
-            self.denial = Some(denial);
-        }
-    }
-
-    fn deny_by_default(&mut self, span: &Range<usize>, program: &str) {
-        if self.denial.is_none() {
-            let mut denial = self.denial("default", span);
-            denial.reason = format!("{program} is not allowed by any rule");
-            self.denial = Some(denial);
-        }
-    }
-
-    fn unread(&mut self, span: &Range<usize>, what: impl Into<String>, suggestion: &'static str) {
-        if self.unresolved.is_none() {
-            self.unresolved = Some(Unread {
-                span: span.clone(),
-                what: what.into(),
-                suggestion,
-            });
-        }
-    }
-
-    /// Judges a script. `within` is its place in the judged text when it is not the
-    /// text itself: the command that will run it.
-    fn script(
-        &mut self,
-        script: &str,
-        dialect: Dialect,
-        within: Option<&Range<usize>>,
-        depth: usize,
-    ) {
-        let whole = within.cloned().unwrap_or(0..script.len());
-        if depth > MAX_SCRIPT_DEPTH {
-            return self.unread(&whole, "scripts within scripts within scripts", BE_PLAIN);
         }
         let (seen, scouted) = scout(script, dialect);
         if let Err(refusal) = scouted {
-            return self.refused(script, &refusal, within, &whole);
+            return self.refused(script, &refusal, place);
         }
         let Some(walked) = walk(script) else {
             // Nothing stands in it that could run: the shell says best what is wrong.
             if !seen.commands.is_empty() || seen.substitutions > 0 {
-                self.unread(&whole, "it does not parse as a shell script", FIX_SYNTAX);
+                self.mentions(script, place);
+                self.unread(
+                    &place.span,
+                    "it does not parse as a shell script",
+                    FIX_SYNTAX,
+                );
             }
             return;
         };
         let seen: BTreeSet<usize> = seen.commands.into_iter().collect();
         let parsed: BTreeSet<usize> = walked.commands.keys().copied().collect();
-        let functions: BTreeSet<usize> = walked.functions.keys().copied().collect();
         // A function's name stands where a command's would, or behind its keyword.
         let differing = seen
             .symmetric_difference(&parsed)
-            .find(|at| !functions.contains(at));
+            .find(|at| !walked.functions.contains_key(at));
         if let Some(at) = differing {
-            let span = if within.is_some() {
-                whole
-            } else {
-                self.word_at(*at)
+            let span = match place.depth {
+                0 => self.word_at(*at),
+                _ => place.span.clone(),
             };
+            self.mentions(script, place);
             return self.unread(&span, "two readers disagree about what runs here", BE_PLAIN);
         }
-        let names: BTreeSet<String> = walked.functions.into_values().collect();
-        for simple in walked.commands.values() {
-            let Simple { words, span, stdin } = simple;
+        self.walked(&walked, dialect, place);
+    }
+
+    fn walked(&mut self, walked: &Walked, dialect: Dialect, place: &Place) {
+        let outer = place.depth == 0;
+        self.learn_functions(walked, place);
+        let mut statements: Vec<&Simple> = walked.commands.values().chain(&walked.bare).collect();
+        statements.sort_by_key(|simple| simple.span.start);
+        for simple in statements {
+            let contexts = place.contexts.iter().chain(&simple.contexts);
             let place = Place {
-                span: within.unwrap_or(span).clone(),
+                span: match outer {
+                    true => simple.span.clone(),
+                    false => place.span.clone(),
+                },
                 dialect,
-                depth,
+                depth: place.depth,
+                wrappers: place.wrappers.clone(),
+                contexts: contexts.copied().collect(),
             };
-            self.command(words, &place, stdin.as_deref(), &names);
+            self.simple(simple, &place);
+            self.files.note(simple);
         }
     }
 
-    fn refused(
-        &mut self,
-        script: &str,
-        refusal: &Refusal,
-        within: Option<&Range<usize>>,
-        whole: &Range<usize>,
-    ) {
+    /// Judges one statement with all its parts.
+    fn simple(&mut self, simple: &Simple, place: &Place) {
+        for (name, value) in &simple.assignments {
+            self.variable(name, value, place);
+        }
+        self.redirections(simple, place);
+        if simple.words.is_empty() {
+            let facts = Facts {
+                redirects: &simple.redirects,
+                assignments: &simple.assignments,
+                ..Facts::default()
+            };
+            return self.ask(&facts, place, false);
+        }
+        let around = Around {
+            simple: Some(simple),
+            input: simple.input.clone(),
+            plain: false,
+        };
+        self.command(&simple.words, place, &around);
+    }
+
+    /// Judges a variable that is set.
+    fn variable(&mut self, name: &str, value: &Word, place: &Place) {
+        if name == "PATH" && !self.keeps_programs(value) {
+            self.unread(&place.span, "a search path beside the system's", BE_PLAIN);
+        }
+        for inner in variables::runs(name, value) {
+            self.inner(inner, &[], place, &Around::program());
+        }
+        if let Some(text) = value.literal() {
+            if text.contains("$(") || text.contains('`') {
+                self.latent(text, place);
+            }
+            if text.contains('/') && !text.contains(':') {
+                self.handed(std::slice::from_ref(value), place);
+            }
+        }
+    }
+
+    /// Whether names still mean the system's programs with this search path. It is asked
+    /// only where a name allows something.
+    fn keeps_programs(&self, path: &Word) -> bool {
+        let system = |place: &str| {
+            matches!(place, "" | "$PATH" | "${PATH}")
+                || system_program(&format!("{place}/x")).is_some()
+        };
+        self.policy.rules.default == DefaultEffect::Allow || path.text().split(':').all(system)
+    }
+
+    /// Judges a command, and what it runs besides itself. `words` are not empty.
+    fn command(&mut self, words: &[Word], place: &Place, around: &Around<'_>) {
+        let Some(left) = self.commands_left.checked_sub(1) else {
+            return self.unread(&place.span, "more commands than are judged", BE_PLAIN);
+        };
+        self.commands_left = left;
+        if place.wrappers.len() > MAX_WRAPPERS {
+            return self.unread(
+                &place.span,
+                "commands within commands within commands",
+                BE_PLAIN,
+            );
+        }
+        let Some(program) = words.first().and_then(Word::program) else {
+            self.note(words, None, place, around);
+            return self.unread(
+                &place.span,
+                "the program's name is only known when it runs",
+                BE_PLAIN,
+            );
+        };
+        self.note(words, Some(program), place, around);
+        let called = words.first().map_or("", Word::text);
+        let own = self.is_own_function(called, place, around);
+        let facts = Facts {
+            program: Some(program),
+            called,
+            arguments: words.get(1..).unwrap_or_default(),
+            redirects: around.simple.map_or(&[], |simple| &simple.redirects),
+            assignments: around.simple.map_or(&[], |simple| &simple.assignments),
+        };
+        self.ask(&facts, place, own);
+        if called.starts_with("/proc/") || called.starts_with("/dev/") {
+            self.unread(&place.span, "a program behind a descriptor", BE_PLAIN);
+        }
+        self.handed_to(program, words, place);
+        if !around.plain {
+            self.shadowed(words, place, around);
+        }
+        self.define(program, words, place);
+        self.written_file(words, place);
+        for inner in wrappers::inner(words) {
+            self.inner(inner, words, place, around);
+        }
+    }
+
+    fn refused(&mut self, script: &str, refusal: &Refusal, place: &Place) {
+        self.mentions(script, place);
         let at = refusal.at.min(script.len());
-        let span = if within.is_some() {
-            whole.clone()
-        } else {
-            self.word_at(at)
+        let span = match place.depth {
+            0 => self.word_at(at),
+            _ => place.span.clone(),
         };
         let suggestion = if refusal.unfinished {
             FIX_SYNTAX
@@ -223,95 +347,17 @@ impl<'a> Judge<'a> {
         at..at + length.max(first)
     }
 
-    /// Judges one command and, layer by layer, what it runs.
-    fn command(
-        &mut self,
-        words: &[Word],
-        place: &Place,
-        stdin: Option<&str>,
-        functions: &BTreeSet<String>,
-    ) {
-        let Place {
-            span,
-            dialect,
-            depth,
-        } = place;
-        let mut words = words;
-        for _ in 0..=MAX_WRAPPERS {
-            let Some(program) = self.found(words, span) else {
-                return self.unread(
-                    span,
-                    "the program's name is only known when it runs",
-                    BE_PLAIN,
-                );
-            };
-            self.ask(words, program, span, functions);
-            let (script, language) = match inner(words) {
-                Inner::None => return,
-                Inner::Command(start) => {
-                    words = words.get(start..).unwrap_or_default();
-                    continue;
-                }
-                Inner::Commands(commands) if *depth < MAX_SCRIPT_DEPTH => {
-                    let place = Place {
-                        span: span.clone(),
-                        dialect: *dialect,
-                        depth: depth + 1,
-                    };
-                    for command in commands {
-                        let rest = words.get(command).unwrap_or_default();
-                        self.command(rest, &place, None, functions);
-                    }
-                    return;
-                }
-                Inner::Commands(_) => break,
-                Inner::Script(script, language) => (script, language),
-                Inner::Stdin(language) => match stdin {
-                    Some(script) => (script.to_owned(), Some(language)),
-                    None => {
-                        let what = format!("what {program} reads from its input");
-                        return self.unread(span, what, BE_PLAIN);
-                    }
-                },
-                Inner::Unresolved(what) => return self.unread(span, what, BE_PLAIN),
-            };
-            return self.script(&script, language.unwrap_or(*dialect), Some(span), depth + 1);
+    fn deeper(place: &Place) -> Place {
+        Place {
+            depth: place.depth + 1,
+            ..place.clone()
         }
-        self.unread(span, "commands within commands within commands", BE_PLAIN);
     }
 
-    /// Notes a command; its program, if that is known.
-    fn found<'w>(&mut self, words: &'w [Word], span: &Range<usize>) -> Option<&'w str> {
-        let program = words.first().and_then(Word::program);
-        self.allowed.commands.push(FoundCommand {
-            program: program.map(str::to_owned),
-            argv: words.iter().map(|word| word.text().to_owned()).collect(),
-            span: span.clone(),
-        });
-        program
-    }
-
-    /// Asks the rules about one command.
-    fn ask(
-        &mut self,
-        words: &[Word],
-        program: &str,
-        span: &Range<usize>,
-        functions: &BTreeSet<String>,
-    ) {
-        let called = words.first().and_then(Word::literal) == Some(program);
-        let arguments = words.get(1..).unwrap_or_default();
-        match self.policy.rule_for(program, arguments).cloned() {
-            Some(rule) if rule.effect == Effect::Deny => self.deny(&rule, span, program),
-            Some(rule) => {
-                self.allowed.rule.get_or_insert(rule.id);
-            }
-            // A function of this script is judged where it is defined.
-            None if called && functions.contains(program) => {}
-            None if self.policy.rules.default == DefaultEffect::Deny => {
-                self.deny_by_default(span, program);
-            }
-            None => {}
-        }
+    fn behind(words: &[Word], place: &Place) -> Place {
+        let wrapper = words.first().and_then(Word::program).unwrap_or_default();
+        let mut inner = place.clone();
+        inner.wrappers.push(wrapper.to_owned());
+        inner
     }
 }

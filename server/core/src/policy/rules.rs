@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::args::{self, ArgPattern};
+use super::args::{self, ArgPattern, Glob};
+use super::walk::Redirected;
 use super::words::Word;
 
 /// A policy as it is written in TOML.
@@ -26,6 +27,14 @@ pub struct PolicyRules {
 
 fn unnamed() -> String {
     "unnamed".to_owned()
+}
+
+fn any() -> String {
+    "*".to_owned()
+}
+
+fn is_any(program: &str) -> bool {
+    program == "*"
 }
 
 /// What becomes of a command that no rule decides.
@@ -67,13 +76,26 @@ pub struct Rule {
     pub id: String,
     /// What it does.
     pub effect: Effect,
-    /// Name of the program, without directory; `*` stands for any text.
+    /// Name of the program, without directory; `|` separates alternatives, `*` stands for
+    /// any text. Without it the rule is about every command.
+    #[serde(default = "any", skip_serializing_if = "is_any")]
     pub program: String,
+    /// The program as it is called, with its directory. A rule that has it does not
+    /// match a bare name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// What must stand among the arguments, each somewhere. `|` separates
     /// alternatives; `-r` is also found in `-fr`, `--recursive` also as `--rec`; in
     /// anything else `*` stands for any text. No `args`: any arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
+    /// Redirections that must all be there, as operator, blank, target: `> /etc/*`.
+    /// `/dev/null` and copies of descriptors (`2>&1`) are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redirects: Vec<String>,
+    /// Variables that must all be set for the command or by it: `LD_PRELOAD=*`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
     /// Why, for the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -100,8 +122,10 @@ pub enum PolicyError {
         reason: String,
     },
     /// A rule cannot be used.
-    #[error("rule {rule:?}, {field}: {reason}")]
+    #[error("{}rule {rule:?}, {field}: {reason}", place(*line))]
     Rule {
+        /// Where, counted from one, as far as that is known.
+        line: Option<usize>,
         /// Its id.
         rule: String,
         /// The offending key.
@@ -110,8 +134,10 @@ pub enum PolicyError {
         reason: String,
     },
     /// An example of a rule turned out otherwise.
-    #[error("rule {rule:?}, example {example:?}: {}", if *wanted { "is not decided by it" } else { "is decided by it" })]
+    #[error("{}rule {rule:?}, example {example:?}: {}", place(*line), if *wanted { "is not decided by it" } else { "is decided by it" })]
     Example {
+        /// Where, counted from one, as far as that is known.
+        line: Option<usize>,
         /// The rule's id.
         rule: String,
         /// The example.
@@ -119,6 +145,55 @@ pub enum PolicyError {
         /// Whether it should have been decided by the rule.
         wanted: bool,
     },
+}
+
+fn place(line: Option<usize>) -> String {
+    line.map(|line| format!("policy, line {line}: "))
+        .unwrap_or_default()
+}
+
+impl PolicyError {
+    /// Where in the policy's text, counted from one.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Self::Syntax { line, .. } | Self::Rule { line, .. } | Self::Example { line, .. } => {
+                *line
+            }
+        }
+    }
+
+    /// The same with its line, found in the text: `index` counts the rules.
+    pub(super) fn located(mut self, text: &str, index: usize) -> Self {
+        let header = |line: &str| line.split('#').next().unwrap_or_default().trim() == "[[rule]]";
+        let lines = || text.lines().enumerate();
+        let start = lines().filter(|(_, line)| header(line)).nth(index);
+        let Some((start, _)) = start else {
+            return self;
+        };
+        let within = || {
+            let rest = lines().skip(start + 1);
+            rest.take_while(|(_, line)| !header(line))
+        };
+        let found = match &self {
+            Self::Rule { field, .. } => {
+                within().find(|(_, line)| line.trim_start().starts_with(field))
+            }
+            Self::Example { example, .. } => {
+                let escaped = serde_json::to_string(example).unwrap_or_default();
+                let escaped = escaped.trim_matches('"');
+                let first = example.lines().next().unwrap_or_default();
+                within().find(|(_, line)| line.contains(escaped) || line.contains(first))
+            }
+            Self::Syntax { .. } => None,
+        };
+        let at = found.map_or(start, |(at, _)| at) + 1;
+        match &mut self {
+            Self::Rule { line, .. } | Self::Example { line, .. } => *line = Some(at),
+            Self::Syntax { .. } => {}
+        }
+        self
+    }
 }
 
 impl PolicyRules {
@@ -129,7 +204,10 @@ impl PolicyRules {
             id: format!("{word}-{program}"),
             effect,
             program: program.clone(),
+            path: None,
             args: Vec::new(),
+            redirects: Vec::new(),
+            env: Vec::new(),
             reason: None,
             suggest: None,
             matches: Vec::new(),
@@ -161,8 +239,47 @@ pub(super) struct Compiled {
     pub(super) hash: [u8; 32],
     /// Nothing is read, everything is allowed.
     pub(super) open: bool,
-    /// Argument patterns of each rule.
-    args: Vec<Vec<ArgPattern>>,
+    /// The patterns of each rule.
+    patterns: Vec<Patterns>,
+}
+
+#[derive(Debug)]
+struct Patterns {
+    program: Glob,
+    path: Option<Glob>,
+    args: Vec<ArgPattern>,
+    redirects: Vec<Glob>,
+    env: Vec<Glob>,
+}
+
+/// What rules are asked about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Facts<'a> {
+    /// The program's name; none where a statement has no command.
+    pub(super) program: Option<&'a str>,
+    /// The program as it is written.
+    pub(super) called: &'a str,
+    pub(super) arguments: &'a [Word],
+    pub(super) redirects: &'a [Redirected],
+    pub(super) assignments: &'a [(String, Word)],
+}
+
+/// Directories of the system's own programs.
+const SYSTEM_DIRS: [&str; 6] = [
+    "/bin",
+    "/usr/bin",
+    "/sbin",
+    "/usr/sbin",
+    "/usr/local/bin",
+    "/usr/local/sbin",
+];
+
+/// The name of a program of the system, from its path.
+pub(super) fn system_program(path: &str) -> Option<&str> {
+    let (dir, name) = path.rsplit_once('/')?;
+    let here = |dir: &str| SYSTEM_DIRS.contains(&dir);
+    let known = here(dir) || here(&args::tidy_path(dir));
+    (known && !name.is_empty()).then_some(name)
 }
 
 impl Compiled {
@@ -177,76 +294,170 @@ impl Compiled {
             hash: hash_of([content(&rules)]),
             rules,
             open: true,
-            args: Vec::new(),
+            patterns: Vec::new(),
         }
     }
 
-    pub(super) fn new(rules: PolicyRules) -> Result<Self, PolicyError> {
-        let mut args = Vec::new();
+    /// Checks and compiles; an error comes with the number of its rule.
+    pub(super) fn new(rules: PolicyRules) -> Result<Self, (usize, PolicyError)> {
+        let mut patterns = Vec::new();
         for (index, rule) in rules.rule.iter().enumerate() {
-            let wrong = |field, reason: &str| {
-                let reason = reason.to_owned();
-                Err(PolicyError::Rule {
+            let others = rules.rule.iter().take(index);
+            check(rule, others).map_err(|(field, reason)| {
+                let error = PolicyError::Rule {
+                    line: None,
                     rule: rule.id.clone(),
                     field,
-                    reason,
-                })
-            };
-            if rule.id.is_empty() || matches!(rule.id.as_str(), "default" | "unresolved") {
-                return wrong("id", "must not be empty, \"default\" or \"unresolved\"");
-            }
-            if rules
-                .rule
-                .iter()
-                .take(index)
-                .any(|other| other.id == rule.id)
-            {
-                return wrong("id", "is used twice");
-            }
-            if rule.program.is_empty() || rule.program.contains([' ', '\t', '\n', '/']) {
-                return wrong("program", "must be a name without directory and blanks");
-            }
-            if rule.args.iter().any(String::is_empty) {
-                return wrong("args", "must not hold an empty pattern");
-            }
-            args.push(
-                rule.args
-                    .iter()
-                    .map(|pattern| ArgPattern::new(pattern))
-                    .collect(),
-            );
+                    reason: reason.to_owned(),
+                };
+                (index, error)
+            })?;
+            patterns.push(Patterns {
+                program: Glob::new(&rule.program),
+                path: rule.path.as_deref().map(Glob::new),
+                args: rule.args.iter().map(|text| ArgPattern::new(text)).collect(),
+                redirects: rule.redirects.iter().map(|text| Glob::new(text)).collect(),
+                env: rule.env.iter().map(|text| Glob::new(text)).collect(),
+            });
         }
         Ok(Self {
             hash: hash_of([content(&rules)]),
             rules,
             open: false,
-            args,
+            patterns,
         })
     }
 
     /// Whether a rule decides by the program's name alone.
     pub(super) fn is_bare(rule: &Rule) -> bool {
         rule.args.is_empty()
+            && rule.path.is_none()
+            && rule.redirects.is_empty()
+            && rule.env.is_empty()
     }
 
-    /// The rule that decides about `program`: the first deny rule that matches, or
-    /// else the first allow rule.
-    pub(super) fn rule_for(&self, program: &str, arguments: &[Word]) -> Option<&Rule> {
-        let matching = || {
-            self.rules
-                .rule
-                .iter()
-                .zip(&self.args)
-                .filter(|(rule, args)| {
-                    args::matches(&rule.program, program)
-                        && args.iter().all(|pattern| pattern.is_in(arguments))
-                })
-        };
-        matching()
-            .find(|(rule, _)| rule.effect == Effect::Deny)
-            .or_else(|| matching().next())
+    /// The rule that decides: the first deny rule that matches, or else the first allow
+    /// rule.
+    pub(super) fn rule_for(&self, facts: &Facts<'_>) -> Option<&Rule> {
+        let mut allowing = None;
+        for (rule, patterns) in self.rules.rule.iter().zip(&self.patterns) {
+            match rule.effect {
+                Effect::Allow if allowing.is_some() => {}
+                Effect::Allow if !patterns.match_all(facts) => {}
+                Effect::Allow => {
+                    // An allowed name means the system's program of that name, not a
+                    // file of that name somewhere.
+                    let bare = !facts.called.contains('/');
+                    if bare || rule.path.is_some() || system_program(facts.called).is_some() {
+                        allowing = Some(rule);
+                    }
+                }
+                Effect::Deny if patterns.match_all(facts) => return Some(rule),
+                Effect::Deny => {}
+            }
+        }
+        allowing
+    }
+
+    /// The rule that denies a program whatever its arguments are.
+    pub(super) fn bare_denial(&self, program: &str) -> Option<&Rule> {
+        let rules = self.rules.rule.iter().zip(&self.patterns);
+        let mut bare = rules.filter(|(rule, _)| rule.effect == Effect::Deny && Self::is_bare(rule));
+        bare.find(|(_, patterns)| patterns.program.matches(program))
             .map(|(rule, _)| rule)
     }
+}
+
+impl Patterns {
+    fn match_all(&self, facts: &Facts<'_>) -> bool {
+        let program = match facts.program {
+            Some(program) => self.program.matches(program),
+            // A statement without a command is only for rules about its other parts.
+            None => !(self.redirects.is_empty() && self.env.is_empty()),
+        };
+        program
+            && self.path.as_ref().is_none_or(|path| {
+                let called = facts.called;
+                called.contains('/')
+                    && (path.matches(called) || path.matches(&args::tidy_path(called)))
+            })
+            && self
+                .args
+                .iter()
+                .all(|pattern| pattern.is_in(facts.arguments))
+            && self
+                .redirects
+                .iter()
+                .all(|pattern| redirected(pattern, facts.redirects))
+            && self.env.iter().all(|pattern| {
+                let set = |(name, value): &(String, Word)| {
+                    pattern.matches(&format!("{name}={}", value.text()))
+                };
+                facts.assignments.iter().any(set)
+            })
+    }
+}
+
+fn redirected(pattern: &Glob, redirects: &[Redirected]) -> bool {
+    redirects.iter().any(|redirect| {
+        let text = redirect.target.text();
+        // Nothing is read or written there: `2>&1`, `>/dev/null`.
+        let descriptor = text == "-" || text.bytes().all(|byte| byte.is_ascii_digit());
+        if text == "/dev/null" || (redirect.operator.ends_with('&') && descriptor) {
+            return false;
+        }
+        let tidy = args::tidy_path(text);
+        // `&>` and `>|` write as `>` does.
+        let operators = match redirect.operator {
+            ">|" | "&>" => [redirect.operator, ">"],
+            same => [same, same],
+        };
+        let spelled = operators.into_iter();
+        let mut spelled = spelled.flat_map(|op| [format!("{op} {text}"), format!("{op} {tidy}")]);
+        spelled.any(|spelled| pattern.matches(&spelled))
+    })
+}
+
+/// Whether a rule can be used.
+fn check<'r>(
+    rule: &Rule,
+    mut others: impl Iterator<Item = &'r Rule>,
+) -> Result<(), (&'static str, &'static str)> {
+    if rule.id.is_empty() || matches!(rule.id.as_str(), "default" | "unresolved") {
+        return Err(("id", "must not be empty, \"default\" or \"unresolved\""));
+    }
+    if others.any(|other| other.id == rule.id) {
+        return Err(("id", "is used twice"));
+    }
+    if rule.program.is_empty() || rule.program.contains([' ', '\t', '\n', '/']) {
+        return Err(("program", "must be a name without directory and blanks"));
+    }
+    let nothing = rule.program == "*" && Compiled::is_bare(rule);
+    if nothing {
+        return Err((
+            "program",
+            "is missing, and nothing else says what the rule is about",
+        ));
+    }
+    if rule.path.as_ref().is_some_and(|path| !path.contains('/')) {
+        return Err((
+            "path",
+            "must hold a slash; a bare name belongs into `program`",
+        ));
+    }
+    if rule.args.iter().any(String::is_empty) {
+        return Err(("args", "must not hold an empty pattern"));
+    }
+    if rule.redirects.iter().any(|pattern| !pattern.contains(' ')) {
+        return Err((
+            "redirects",
+            "must be an operator, a blank and a target, like \"> /etc/*\"",
+        ));
+    }
+    if rule.env.iter().any(|pattern| !pattern.contains('=')) {
+        return Err(("env", "must be a name and a value, like \"LD_PRELOAD=*\""));
+    }
+    Ok(())
 }
 
 fn content(rules: &PolicyRules) -> [u8; 32] {

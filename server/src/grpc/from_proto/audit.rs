@@ -106,10 +106,10 @@ fn kind(field: &str, number: i32) -> Result<AuditKind, Refusal> {
         Kind::ServerStopped => AuditKind::ServerStopped,
         Kind::Recovered => AuditKind::Recovered,
         Kind::HostKeyMismatch => AuditKind::HostKeyMismatch,
+        Kind::PolicyReloaded => AuditKind::PolicyReloaded,
         Kind::CheckpointCreated
         | Kind::CheckpointRestored
         | Kind::CheckpointDeleted
-        | Kind::PolicyReloaded
         | Kind::AuditRead
         | Kind::RetentionApplied => {
             return Err(Refusal::not_implemented(format!(

@@ -1,5 +1,6 @@
 //! Requests about executions.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -184,8 +185,13 @@ pub(crate) fn executions_page(
 }
 
 /// What EvaluatePolicy is asked about; the rest of the spec does not matter to a policy.
-pub(crate) fn judged(spec: Option<v1::ExecutionSpec>, edge: &Edge) -> Result<CommandLine, Refusal> {
-    line(self::spec(spec)?.command, edge)
+pub(crate) fn judged(
+    spec: Option<v1::ExecutionSpec>,
+    edge: &Edge,
+) -> Result<(CommandLine, BTreeMap<String, String>), Refusal> {
+    let spec = self::spec(spec)?;
+    let env = spec.env.into_iter().collect();
+    Ok((line(spec.command, edge)?, env))
 }
 
 fn line(command: Option<ProtoCommand>, edge: &Edge) -> Result<CommandLine, Refusal> {

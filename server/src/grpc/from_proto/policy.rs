@@ -51,6 +51,7 @@ pub(crate) fn session_policy(policy: v1::SessionPolicy) -> Result<Option<Policy>
     match policy.name.as_str() {
         "" => Ok(None),
         "guard" => Ok(Some(Policy::guard())),
+        "strict" => Ok(Some(Policy::strict())),
         "open" => Ok(Some(Policy::open())),
         _ => Err(Refusal::field(
             "policy.name",
@@ -60,12 +61,8 @@ pub(crate) fn session_policy(policy: v1::SessionPolicy) -> Result<Option<Policy>
 }
 
 fn invalid(error: PolicyError) -> Refusal {
-    let line = match &error {
-        PolicyError::Syntax { line, .. } => *line,
-        _ => None,
-    };
     Refusal::PolicyInvalid {
-        line,
+        line: error.line(),
         reason: error.to_string(),
     }
 }

@@ -147,6 +147,11 @@ fn server_body(body: AuditBody) -> Option<Body> {
             abandoned_executions: recovered.abandoned_executions,
             lost_sessions: recovered.lost_sessions,
         }),
+        AuditBody::PolicyReloaded(reloaded) => Body::PolicyReloaded(v1::PolicyReloadedRecord {
+            policy: reloaded.policy,
+            policy_hash: digest(&reloaded.policy_hash),
+            error: reloaded.error,
+        }),
         AuditBody::HostKeyMismatch(shown) => Body::HostKeyMismatch(v1::HostKeyMismatchRecord {
             target: shown.target,
             expected: shown.expected,

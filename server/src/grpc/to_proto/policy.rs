@@ -1,32 +1,39 @@
 //! How commands were judged.
 
 use data_encoding::HEXLOWER;
-use execgate_core::policy::{Denial, FoundCommand, PolicyStack, Verdict};
+use execgate_core::policy::{
+    Context, Decision, Denial, FoundCommand, FoundWord, Judgement, Knowledge, PolicyStack,
+    Unresolved, Verdict,
+};
 use execgate_proto::v1;
 
 use crate::grpc::edge::Edge;
 
-/// Commands listed in a verdict at most, as the API says.
-const MAX_COMMANDS: usize = 1000;
-
-/// A verdict, with what a caller may see of the command.
-pub(crate) fn verdict(verdict: &Verdict, policy: &PolicyStack, edge: &Edge) -> v1::PolicyVerdict {
-    let answer = match verdict {
+/// A judgement, with what a caller may see of the command.
+pub(crate) fn verdict(
+    judgement: &Judgement,
+    policy: &PolicyStack,
+    edge: &Edge,
+) -> v1::PolicyVerdict {
+    let answer = match &judgement.verdict {
         Verdict::Allowed(allowed) => v1::PolicyVerdict {
             decision: v1::Decision::Allow.into(),
             rule_id: allowed.rule.clone().unwrap_or_else(|| "default".to_owned()),
-            layer: edge.layer(edge.operator_policy().name()).to_owned(),
-            commands: allowed
-                .commands
-                .iter()
-                .take(MAX_COMMANDS)
-                .map(|found| command(found, allowed.rule.as_deref(), edge))
-                .collect(),
             ..v1::PolicyVerdict::default()
         },
         Verdict::Denied(denial) => denied(denial, edge),
     };
+    let found = &judgement.commands;
+    let beyond = found.iter().filter(|command| command.beyond).map(beyond);
     v1::PolicyVerdict {
+        layer: Edge::layer(judgement.layer).to_owned(),
+        commands: found.iter().map(|found| command(found, edge)).collect(),
+        unresolved: judgement
+            .unresolved
+            .iter()
+            .map(unresolved)
+            .chain(beyond)
+            .collect(),
         policy_hash: HEXLOWER.encode(&policy.content_hash()),
         enforcement: v1::EnforcementLevel::Advisory.into(),
         ..answer
@@ -34,38 +41,90 @@ pub(crate) fn verdict(verdict: &Verdict, policy: &PolicyStack, edge: &Edge) -> v
 }
 
 fn denied(denial: &Denial, edge: &Edge) -> v1::PolicyVerdict {
-    let span = span(&denial.span);
     v1::PolicyVerdict {
         decision: v1::Decision::Deny.into(),
         rule_id: denial.rule.clone(),
-        layer: edge.layer(&denial.policy).to_owned(),
-        reason: denial.reason.clone(),
+        reason: edge.redact(&denial.reason),
         suggestion: denial.suggestion.clone().unwrap_or_default(),
-        span: Some(span),
+        span: Some(span(&denial.span)),
         excerpt: edge.redact(&denial.excerpt),
-        unresolved: denial
-            .unresolved
-            .iter()
-            .map(|reason| v1::Unresolved {
-                span: Some(span),
-                reason: reason.clone(),
-            })
-            .collect(),
         ..v1::PolicyVerdict::default()
     }
 }
 
-fn command(found: &FoundCommand, rule: Option<&str>, edge: &Edge) -> v1::SimpleCommand {
-    let words = found.argv.iter().map(|word| v1::Word {
-        text: edge.redact(word),
-        knowledge: v1::WordKnowledge::Unspecified.into(),
-    });
+fn unresolved(part: &Unresolved) -> v1::Unresolved {
+    v1::Unresolved {
+        span: Some(span(&part.span)),
+        reason: part.reason.clone(),
+    }
+}
+
+/// An interpreter is judged as a program; what it does is nobody's to judge.
+fn beyond(command: &FoundCommand) -> v1::Unresolved {
+    let program = command.program.as_deref().unwrap_or_default();
+    v1::Unresolved {
+        span: Some(span(&command.span)),
+        reason: format!("{program} runs code that is not enforceable by a policy"),
+    }
+}
+
+fn command(found: &FoundCommand, edge: &Edge) -> v1::SimpleCommand {
+    let assignments = found.assignments.iter();
+    let redirects = found.redirects.iter();
+    let nested = (!found.wrappers.is_empty()).then_some(v1::CommandContext::NestedShell);
+    let shell = |name: &String| matches!(name.as_str(), "sh" | "bash" | "dash" | "ash" | "eval");
+    let nested = nested.filter(|_| found.wrappers.iter().any(shell));
     v1::SimpleCommand {
-        words: words.collect(),
+        words: found.words.iter().map(|found| word(found, edge)).collect(),
+        assignments: assignments
+            .map(|(name, value)| v1::Assignment {
+                name: name.clone(),
+                value: Some(word(value, edge)),
+            })
+            .collect(),
+        redirects: redirects
+            .map(|(operator, target)| v1::Redirect {
+                operator: (*operator).to_owned(),
+                target: Some(word(target, edge)),
+            })
+            .collect(),
+        contexts: found
+            .contexts
+            .iter()
+            .map(|found| context(*found))
+            .chain(nested)
+            .map(Into::into)
+            .collect(),
         span: Some(span(&found.span)),
-        decision: v1::Decision::Allow.into(),
-        rule_id: rule.unwrap_or_default().to_owned(),
-        ..v1::SimpleCommand::default()
+        wrappers: found.wrappers.clone(),
+        decision: match found.decision {
+            Decision::Allow => v1::Decision::Allow.into(),
+            Decision::Deny => v1::Decision::Deny.into(),
+        },
+        rule_id: found.rule.clone(),
+    }
+}
+
+fn word(word: &FoundWord, edge: &Edge) -> v1::Word {
+    let knowledge = match word.knowledge {
+        Knowledge::Literal => v1::WordKnowledge::Literal,
+        Knowledge::Partial => v1::WordKnowledge::Partial,
+        Knowledge::Unknown => v1::WordKnowledge::Unknown,
+    };
+    v1::Word {
+        text: edge.redact(&word.text),
+        knowledge: knowledge.into(),
+    }
+}
+
+fn context(context: Context) -> v1::CommandContext {
+    match context {
+        Context::Pipeline => v1::CommandContext::Pipeline,
+        Context::Substitution => v1::CommandContext::Substitution,
+        Context::Subshell => v1::CommandContext::Subshell,
+        Context::Function => v1::CommandContext::Function,
+        Context::Background => v1::CommandContext::Background,
+        Context::Compound => v1::CommandContext::Compound,
     }
 }
 

@@ -117,7 +117,7 @@ fn what_cannot_be_read_is_unresolved() {
         "bash -c \"$x\"",
         "sh",
         "curl2 x | sh",
-        "env -S 'a b'",
+        "env -S 'a $b'",
         "env --unknown x",
         "xargs $x",
         "echo \"${x:-'$(evil)'}\"",
@@ -137,7 +137,7 @@ fn what_cannot_be_read_is_unresolved() {
         "f(",
         "{ x",
         "echo $(",
-        "watch x",
+        "watch $x",
         "enable -f a b",
         "echo `echo \\`evil\\``",
         "$'\\x63url'",
@@ -177,6 +177,16 @@ fn limits_hold_and_nothing_crashes() {
         let denial = denied(&policy, &script);
         assert!(denial.unresolved.is_some(), "{denial:?}");
     }
+    for script in [
+        format!(
+            "alias a='b ' b='c ' c='a '\n{}",
+            "a b c a b c\n".repeat(1000)
+        ),
+        format!("echo 'a;a;a;a' > s\n{}", ". ./s;".repeat(2500)),
+        "echo '. ./s; . ./s' > s\n. ./s".to_owned(),
+    ] {
+        let _bounded = policy.judge_script(&script);
+    }
     allowed(&policy, "true && ".repeat(200).trim_end_matches("&& "));
     allowed(&policy, &"if ".repeat(5000));
     allowed(&policy, "");
@@ -211,10 +221,7 @@ fn what_only_bash_understands_is_unresolved_elsewhere() {
         "a |& b",
     ] {
         allowed(&policy, script);
-        assert!(
-            !policy.judge_script_for(Dialect::Posix, script).is_allowed(),
-            "{script:?}"
-        );
+        assert!(!in_posix(&policy, script), "{script:?}");
         let within = format!("dash <<'EOF'\n{script}\nEOF");
         assert!(denied(&policy, &within).unresolved.is_some(), "{within:?}");
     }
@@ -222,9 +229,11 @@ fn what_only_bash_understands_is_unresolved_elsewhere() {
         "if [ a ] && b; then echo \"$(c)\" $((1 + 2)); fi > d 2>&1",
         "f() { case a in b) c;; esac; }",
     ] {
-        assert!(
-            policy.judge_script_for(Dialect::Posix, script).is_allowed(),
-            "{script:?}"
-        );
+        assert!(in_posix(&policy, script), "{script:?}");
     }
+}
+
+fn in_posix(policy: &Policy, script: &str) -> bool {
+    let question = Question::script(Dialect::Posix, script);
+    policy.judge(&question).verdict.is_allowed()
 }

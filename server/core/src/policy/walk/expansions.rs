@@ -3,10 +3,10 @@
 use shuck_ast::{
     ArithmeticExpr, ArithmeticExprNode, ArithmeticLvalue, ArrayElem, Assignment, AssignmentValue,
     BourneParameterExpansion, HeredocBodyPart, ParameterOp, Pattern, PatternPart, Redirect,
-    RedirectTarget, VarRef, Word as Tree, WordPart, WordPartNode,
+    RedirectTarget, StmtSeq, VarRef, Word as Tree, WordPart, WordPartNode,
 };
 
-use super::Walker;
+use super::{Context, Walker};
 
 impl Walker<'_> {
     pub(super) fn assignments(&mut self, assignments: &[Assignment]) {
@@ -47,7 +47,7 @@ impl Walker<'_> {
             RedirectTarget::Heredoc(heredoc) => {
                 for part in &heredoc.body.parts {
                     match &part.kind {
-                        HeredocBodyPart::CommandSubstitution { body, .. } => self.sequence(body),
+                        HeredocBodyPart::CommandSubstitution { body, .. } => self.substituted(body),
                         HeredocBodyPart::ArithmeticExpansion {
                             expression_word_ast,
                             ..
@@ -68,6 +68,11 @@ impl Walker<'_> {
         self.parts(&word.parts);
     }
 
+    /// Reads what the shell reads, whatever the command around it does.
+    fn substituted(&mut self, body: &StmtSeq) {
+        self.within(Context::Substitution, |walker| walker.sequence(body));
+    }
+
     fn parts(&mut self, parts: &[WordPartNode]) {
         for part in parts {
             self.part(&part.kind);
@@ -78,7 +83,7 @@ impl Walker<'_> {
         match part {
             WordPart::DoubleQuoted { parts, .. } => self.parts(parts),
             WordPart::CommandSubstitution { body, .. }
-            | WordPart::ProcessSubstitution { body, .. } => self.sequence(body),
+            | WordPart::ProcessSubstitution { body, .. } => self.substituted(body),
             WordPart::ArithmeticExpansion {
                 expression_ast,
                 expression_word_ast,
