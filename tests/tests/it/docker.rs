@@ -403,6 +403,25 @@ async fn an_image_without_a_shell_is_refused_as_such() {
     assert_eq!(left.lines().count(), 1, "only what was there before");
 }
 
+#[tokio::test]
+async fn a_command_that_waits_for_input_is_noticed() {
+    images_are_there();
+    let server = Server::start();
+    let mut client = server.client().await;
+    // busybox polls before it reads, so that this is no more than likely.
+    for (reference, inferred) in [(RUNTIME, false), (BUSYBOX, true)] {
+        let session = create(&mut client, image(reference)).await;
+        let id = session.session_id.clone();
+        let wanted = crate::ssh::wish(&mut client, &id, "echo name?; read name").await;
+        assert_eq!(
+            (wanted.input(), wanted.inferred),
+            (v1::InputKind::Text, inferred),
+            "{reference}"
+        );
+        close(&mut client, &session).await;
+    }
+}
+
 fn without_shell(target: v1::DockerTarget) -> v1::CreateSessionRequest {
     v1::CreateSessionRequest {
         shell: "none".to_owned(),

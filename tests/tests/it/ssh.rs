@@ -274,7 +274,7 @@ async fn hosts_are_found_by_the_names_of_opensshs_configuration() {
 }
 
 /// The wish for input that a command with open input tells of.
-async fn wish(client: &mut Client, session: &str, script: &str) -> v1::InputWanted {
+pub(crate) async fn wish(client: &mut Client, session: &str, script: &str) -> v1::InputWanted {
     let mut spec = crate::support::spec(script);
     spec.stdin = Some(v1::execution_spec::Stdin::Open(v1::OpenStdin::default()));
     let request = v1::ExecRequest {

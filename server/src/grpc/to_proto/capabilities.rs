@@ -97,6 +97,7 @@ fn docker(edge: &Edge) -> v1::TransportCapabilities {
         terminal: true,
         argv: true,
         signals: true,
+        input_wanted: true,
         fence: Some(fence(&Target::remote_isolation())),
         profiles: settings.profile_names(),
         ..v1::TransportCapabilities::default()

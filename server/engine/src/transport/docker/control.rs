@@ -15,8 +15,8 @@ use super::exec::Hold;
 use super::streams::Input;
 use crate::session::signals;
 use crate::transport::{
-    Inspection, NamedInput, Process, ProcessControl, ProcessEnd, ProgramStdin, SignalScope,
-    TransportError, WindowSize, Writer, remote,
+    InputSource, InputWait, Inspection, NamedInput, Process, ProcessControl, ProcessEnd,
+    ProgramStdin, SignalScope, TransportError, WindowSize, Writer, remote,
 };
 
 /// What a program is to its session.
@@ -162,6 +162,17 @@ impl ProcessControl for Control {
 
     fn inspect(&self) -> BoxFuture<'_, Result<Inspection, TransportError>> {
         self.look().boxed()
+    }
+
+    fn waits_for_input<'a>(
+        &'a self,
+        source: &'a InputSource,
+    ) -> BoxFuture<'a, Result<Option<InputWait>, TransportError>> {
+        async move {
+            self.check()?;
+            remote::waits_for_input(self.helpers.as_ref(), self.pid, source).await
+        }
+        .boxed()
     }
 
     fn keyboard(&self) -> Option<Writer> {
