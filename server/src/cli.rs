@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, HumanDuration, ListenAddress, Overrides, PolicyName};
 use crate::logging::{self, LogFormat, LoggingError};
+use crate::redact::Report;
 
 /// Safe, stateful shell sessions for agents, over gRPC.
 #[derive(Debug, Parser)]
@@ -29,6 +30,10 @@ pub enum Command {
     Health(HealthArguments),
     /// Try a policy on the command line
     Policy(PolicyArguments),
+    /// Pass stdin to stdout with secrets hidden, by a server's configuration. Exit code 0:
+    /// done; 1: reading or writing failed; 2: the configuration is no good; 3: with
+    /// --check, something was hidden
+    Redact(RedactArguments),
 }
 
 /// What server is meant: the same words start one and find it again.
@@ -137,6 +142,26 @@ pub enum PolicyCommand {
     },
 }
 
+/// The arguments of `execgate redact`.
+#[derive(Debug, Args)]
+pub struct RedactArguments {
+    /// Configuration file (TOML) of the server whose rules are meant
+    #[arg(long, env = "EXECGATE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Say on stderr how much of what was hidden
+    #[arg(long)]
+    pub report: bool,
+
+    /// The report as JSON
+    #[arg(long, requires = "report")]
+    pub json: bool,
+
+    /// End with exit code 3 if anything was hidden
+    #[arg(long)]
+    pub check: bool,
+}
+
 /// What is left to do when the arguments have been dealt with.
 #[derive(Debug)]
 pub enum Task {
@@ -151,6 +176,15 @@ pub enum Task {
     },
     /// Try a policy.
     Policy(PolicyCommand),
+    /// Pass stdin to stdout.
+    Redact {
+        /// Whose rules.
+        config: Box<Config>,
+        /// What to say afterwards.
+        report: Report,
+        /// Whether secrets are a failure.
+        check: bool,
+    },
     /// Nothing: the answer has been printed.
     Done,
 }
@@ -181,6 +215,7 @@ impl Cli {
                     timeout: arguments.timeout.get(),
                 });
             }
+            Command::Redact(arguments) => return arguments.prepare(),
         };
         let config = arguments.place.config(arguments.policy)?;
         if arguments.print_config {
@@ -192,6 +227,23 @@ impl Cli {
         }
         logging::start(&arguments.log, arguments.log_format)?;
         Ok(Task::Serve(Box::new(config)))
+    }
+}
+
+impl RedactArguments {
+    fn prepare(self) -> Result<Task, StartError> {
+        let overrides = Overrides::default();
+        let variables = |name: &str| env::var_os(name);
+        let config = Config::load(self.config.as_deref(), overrides, &variables)?;
+        Ok(Task::Redact {
+            config: Box::new(config),
+            report: match (self.report, self.json) {
+                (false, _) => Report::None,
+                (true, false) => Report::Text,
+                (true, true) => Report::Json,
+            },
+            check: self.check,
+        })
     }
 }
 
@@ -218,7 +270,9 @@ mod tests {
         let line = ["execgate", "serve"].iter().chain(arguments);
         Cli::try_parse_from(line).map(|cli| match cli.command {
             Command::Serve(arguments) => arguments,
-            Command::Health(_) | Command::Policy(_) => unreachable!("the line says serve"),
+            Command::Health(_) | Command::Policy(_) | Command::Redact(_) => {
+                unreachable!("the line says serve")
+            }
         })
     }
 

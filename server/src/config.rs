@@ -16,6 +16,7 @@ mod secret;
 mod sections;
 mod ssh;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -29,8 +30,11 @@ pub use error::ConfigError;
 pub use fence::{Fence, NetworkAccess, NetworkWord, Profile, RequiredControl};
 pub use file::FileConfig;
 pub use listen::{DEFAULT_TCP_PORT, ListenAddress};
-pub use secret::{RegisteredSecret, SecretSource, SecretText};
-pub use sections::{Audit, Executions, Limits, Local, Policy, PolicyName, Redaction, Sessions};
+pub use secret::{InjectedSecret, NamedSecretKeys, RegisteredSecret, SecretSource, SecretText};
+pub use sections::{
+    Audit, Executions, Limits, Local, Policy, PolicyName, Redaction, Sessions, TokenAlphabet,
+    TokenRuleEntry,
+};
 pub use ssh::{Ssh, SshHost, Trust};
 
 /// Name of the socket that a server listens on by default, in its data directory.
@@ -61,6 +65,8 @@ pub struct Config {
     pub fence: Fence,
     /// What is hidden.
     pub redaction: Redaction,
+    /// What sessions may have in their environment without being told it.
+    pub secrets: BTreeMap<String, InjectedSecret>,
     /// The audit log.
     pub audit: Audit,
     /// Machines reached through SSH.
@@ -123,6 +129,7 @@ impl Config {
             policy,
             fence: file.fence,
             redaction: file.redaction.load(variables)?,
+            secrets: named_secrets(file.secrets, variables)?,
             audit: file.audit,
             ssh: file.ssh.load(variables)?,
         };
@@ -164,6 +171,18 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn named_secrets(
+    keys: BTreeMap<String, NamedSecretKeys>,
+    variables: Variables<'_>,
+) -> Result<BTreeMap<String, InjectedSecret>, ConfigError> {
+    keys.into_iter()
+        .map(|(name, keys)| {
+            let secret = keys.load(&name, variables)?;
+            Ok((name, secret))
+        })
+        .collect()
 }
 
 /// `$XDG_STATE_HOME/execgate`, else `~/.local/state/execgate`.

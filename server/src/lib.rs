@@ -9,5 +9,6 @@ pub mod health;
 pub mod init;
 pub mod logging;
 pub mod policy_check;
+pub mod redact;
 pub mod serve;
 pub mod token;

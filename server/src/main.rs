@@ -3,16 +3,21 @@
 
 use std::env::args_os;
 use std::fmt::Display;
+use std::io::{stdin, stdout};
 use std::process::ExitCode;
 
 use clap::Parser;
 use execgate_engine::launcher;
 use execgate_server::cli::{Cli, Command, Task};
+use execgate_server::config::Config;
+use execgate_server::redact::{self, Report};
 use execgate_server::serve::serve;
 use execgate_server::{health, init, policy_check};
 
 /// Exit code for a configuration that is no good, as clap has for arguments.
 const EXIT_USAGE: u8 = 2;
+/// Exit code of `execgate redact --check` where something was hidden.
+const EXIT_FOUND: u8 = 3;
 
 fn main() -> ExitCode {
     if args_os()
@@ -33,9 +38,30 @@ fn main() -> ExitCode {
         Ok(Task::Serve(config)) => code(serve(*config)),
         Ok(Task::Policy(command)) => policy_check::run(&command),
         Ok(Task::Health { config, timeout }) => code(health::check(&config.listen, timeout)),
+        Ok(Task::Redact {
+            config,
+            report,
+            check,
+        }) => redacted(&config, report, check),
         Err(error) => {
             eprintln!("execgate: failed to {error}");
             ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn redacted(config: &Config, report: Report, check: bool) -> ExitCode {
+    match redact::filter(config, &mut stdin().lock(), &mut stdout().lock()) {
+        Ok(filtered) => {
+            eprint!("{}", filtered.report(report));
+            match check && filtered.found_secrets() {
+                true => ExitCode::from(EXIT_FOUND),
+                false => ExitCode::SUCCESS,
+            }
+        }
+        Err(error) => {
+            eprintln!("execgate: failed to redact: {error}");
+            ExitCode::FAILURE
         }
     }
 }

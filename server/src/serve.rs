@@ -35,6 +35,7 @@ use tokio::task::JoinHandle;
 
 use self::listeners::Listeners;
 use self::settings::Settings;
+pub(crate) use self::settings::redaction_rules;
 use crate::config::{Config, ConfigError};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::grpc::{self, Gate, GrpcError, Health};

@@ -382,10 +382,15 @@ class Teller:
         return text.replace("@dir@", self._dir)
 
     def _text(self, wanted: str, seen: str) -> str:
-        return seen if wanted == ANY and seen else self._at(wanted)
+        return seen if wanted == ANY and seen else tagged(self._at(wanted), seen)
 
     def _body(self, wanted: object, seen: bytes) -> bytes:
-        return seen if wanted == ANY and seen else self._bytes(wanted)
+        if wanted == ANY and seen:
+            return seen
+        expected = self._bytes(wanted)
+        if b"@tag@" not in expected:
+            return expected
+        return tagged(expected.decode(), seen.decode()).encode()
 
     def _bytes(self, value: object) -> bytes:
         if isinstance(value, str):
@@ -397,6 +402,13 @@ class Teller:
             return bytes.fromhex(only(value, {"hex"})["hex"])
         only(value, {"repeat", "times"})
         return self._bytes(value["repeat"]) * int(value["times"])
+
+
+def tagged(wanted: str, seen: str) -> str:
+    """`wanted`, each `@tag@` replaced by the tag of `seen`: a server's key makes them."""
+    for tag in re.findall(r"\[REDACTED:[^]#]+#([0-9a-f]{4})\]", seen):
+        wanted = wanted.replace("@tag@", tag, 1)
+    return wanted
 
 
 def seconds(text: str | None) -> float | None:

@@ -32,7 +32,7 @@ ESSENTIAL = (
     r"PERMISSION_DENIED / POLICY_DENIED",
     r"rule: +no-raw-write",
     r"suggestion: +\S",
-    r"\| DEPLOY_TOKEN=\[REDACTED:deploy-token\]",
+    r"\| DEPLOY_TOKEN=\[REDACTED:deploy-token#[0-9a-f]{4}\]",
     r"ok the second call found the first one's execution",
     r"denied +dd if=/dev/null of=/dev/sdzz count=0 \(rule no-raw-write\)",
     r"ended with the session: .*sleep 987",

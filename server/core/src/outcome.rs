@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::redact::RedactionCounts;
+
 /// Shells and Docker report what died of signal `n` as exit code 128 + n.
 pub const SHELL_SIGNAL_BASE: i32 = 128;
 
@@ -188,8 +190,8 @@ pub struct ChannelTotals {
     pub bytes: u64,
     /// Line ends (LF); a last line without one counts too.
     pub lines: u64,
-    /// Secrets hidden.
-    pub redactions: u64,
+    /// Secrets hidden, by name.
+    pub redacted: RedactionCounts,
     /// SHA-256 of the bytes.
     pub sha256: [u8; 32],
 }

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::framing::{STATUS_NO_CWD, Streams, Token};
 use crate::outcome::{Channel, ChannelTotals};
-use crate::redact::{RedactionRules, Redactor};
+use crate::redact::{RedactionCounts, RedactionRules, Redactor};
 use scanner::{Marker, Piece, Scanner};
 
 /// Most bytes in one output event. Python streams 690 MB/s in chunks of 64 KiB and
@@ -109,6 +109,16 @@ impl Pipeline {
             background: Tally::default(),
             end: None,
         }
+    }
+
+    /// Goes on under other rules, also within a running command: what a session has learned
+    /// counts at once.
+    pub fn set_rules(&mut self, rules: RedactionRules) {
+        for lane in &mut self.lanes {
+            lane.redactor.set_rules(&rules);
+            lane.background_rules = rules.clone();
+        }
+        self.rules = rules;
     }
 
     /// An idle shell was asked for its environment, with this token.
@@ -318,7 +328,7 @@ impl Lane {
     /// The marker came, or the stream ended: the command's bytes are complete.
     fn end(&mut self, background: &mut Tally, events: &mut Vec<PipelineEvent>) {
         self.release(background, events);
-        self.command.redactions = self.redactor.redactions();
+        self.command.redacted = self.redactor.counts().clone();
         self.redactor = Redactor::new(&self.background_rules);
         self.phase = Phase::Idle;
     }
@@ -355,15 +365,15 @@ impl Lane {
     }
 
     fn command_totals(&self) -> ChannelTotals {
-        let redactions = match self.phase {
-            Phase::Running => self.redactor.redactions(),
-            Phase::Starting | Phase::Idle | Phase::Awaiting => self.command.redactions,
+        let redacted = match self.phase {
+            Phase::Running => self.redactor.counts(),
+            Phase::Starting | Phase::Idle | Phase::Awaiting => &self.command.redacted,
         };
         ChannelTotals {
             channel: self.channel,
             bytes: self.command.bytes,
             lines: self.command.lines + u64::from(self.command.open_line),
-            redactions,
+            redacted: redacted.clone(),
             sha256: self.command.sha256.clone().finalize().into(),
         }
     }
@@ -376,7 +386,7 @@ struct Tally {
     lines: u64,
     /// Whether the last byte was no line end.
     open_line: bool,
-    redactions: u64,
+    redacted: RedactionCounts,
     sha256: Sha256,
 }
 

@@ -14,12 +14,17 @@
 //!
 //! This room must not do I/O, log, or keep what it has let go.
 
+mod counts;
 mod emit;
 mod forms;
+mod header;
 mod learn;
 mod logins;
 mod look;
+mod marker;
 mod named;
+mod own;
+mod placeholder;
 mod private_key;
 mod scan;
 mod secret;
@@ -27,19 +32,28 @@ mod shapes;
 mod tokens;
 mod values;
 mod view;
+mod work;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use self::emit::{Emitter, Piece};
-pub use self::learn::{MIN_LEARNED_BYTES, assigned_secrets};
+use crate::audit::HashKey;
+
+pub use self::counts::{MAX_COUNTED_NAMES, RedactionCounts};
+use self::emit::{Emitter, Found, Piece};
+pub use self::learn::{MIN_LEARNED_BYTES, assigned_secrets, given_secrets, secret_variables};
 use self::look::End;
+use self::marker::MarkerKey;
+use self::own::OwnTokens;
+pub use self::own::{
+    Alphabet, MAX_PREFIX_BYTES, MAX_TOKEN_BYTES, MIN_PREFIX_BYTES, TokenRule, is_marker_name,
+};
 use self::scan::Scanner;
 pub use self::secret::Secret;
 use self::shapes::Shapes;
+use self::values::{FoundValue, Patience, Values};
 pub use self::values::{MAX_VALUE_BYTES, MIN_VALUE_BYTES};
-use self::values::{Patience, Values};
 
 /// The most bytes a redactor holds back: the longest undecided shape (a name, its
 /// separator and the first KiB of its value) or the
@@ -57,6 +71,27 @@ pub struct RedactionRules {
 struct Rules {
     shapes: Option<&'static Shapes>,
     values: Values,
+    tokens: OwnTokens,
+    key: Option<MarkerKey>,
+}
+
+impl Rules {
+    /// Where registered values and added tokens stand in `buffer`, sorted.
+    fn find(&self, buffer: &[u8]) -> Vec<FoundValue> {
+        let mut found = self.values.find(buffer);
+        self.tokens.find(buffer, &mut found);
+        found.sort_by_key(|found| (found.start, std::cmp::Reverse(found.end), found.what));
+        found
+    }
+
+    /// Where the bytes start that more bytes could make one of.
+    fn live_prefix(&self, buffer: &[u8], patience: Patience) -> usize {
+        let values = self.values.live_prefix(buffer, patience);
+        match patience {
+            Patience::Busy => values.min(self.tokens.live_prefix(buffer)),
+            Patience::Idle => values,
+        }
+    }
 }
 
 impl RedactionRules {
@@ -65,7 +100,7 @@ impl RedactionRules {
     pub fn builtin() -> Self {
         let rules = Rules {
             shapes: Some(Shapes::shared()),
-            values: Values::default(),
+            ..Rules::default()
         };
         Self {
             inner: Arc::new(rules),
@@ -76,6 +111,59 @@ impl RedactionRules {
     #[must_use]
     pub fn none() -> Self {
         Self::default()
+    }
+
+    /// These rules with tags in their markers, made with this key.
+    #[must_use]
+    pub fn with_key(&self, key: HashKey) -> Self {
+        let rules = Rules {
+            key: Some(MarkerKey(key)),
+            ..self.copy()
+        };
+        Self {
+            inner: Arc::new(rules),
+        }
+    }
+
+    /// These rules and those tokens. They only ever add up. Rules with a
+    /// [`TokenRule::problem`] are left out: whoever takes them refuses those.
+    #[must_use]
+    pub fn with_tokens(&self, added: impl IntoIterator<Item = TokenRule>) -> Self {
+        let rules = Rules {
+            tokens: self.inner.tokens.with(added.into_iter()),
+            ..self.copy()
+        };
+        Self {
+            inner: Arc::new(rules),
+        }
+    }
+
+    fn copy(&self) -> Rules {
+        let Rules {
+            shapes,
+            values,
+            tokens,
+            key,
+        } = &*self.inner;
+        Rules {
+            shapes: *shapes,
+            values: values.clone(),
+            tokens: tokens.clone(),
+            key: key.clone(),
+        }
+    }
+
+    /// Whether secrets that commands are given are to be learned: not where the shapes are
+    /// off, since then only what is registered is hidden.
+    #[must_use]
+    pub fn learns(&self) -> bool {
+        self.inner.shapes.is_some()
+    }
+
+    /// Whether `secret` is a registered value.
+    #[must_use]
+    pub fn knows(&self, secret: &Secret) -> bool {
+        self.inner.values.knows(secret)
     }
 
     /// These rules and the registered `values`, each under the name its marker shows.
@@ -90,8 +178,8 @@ impl RedactionRules {
             .into_iter()
             .map(|(name, secret)| (name.into(), secret));
         let rules = Rules {
-            shapes: self.inner.shapes,
             values: self.inner.values.with(added),
+            ..self.copy()
         };
         Self {
             inner: Arc::new(rules),
@@ -127,6 +215,12 @@ impl Redactor {
             scanner: Scanner::default(),
             emitter: Emitter::default(),
         }
+    }
+
+    /// Goes on under other rules. What has been decided stays as it is; what is held back
+    /// is judged anew.
+    pub fn set_rules(&mut self, rules: &RedactionRules) {
+        self.rules = Arc::clone(&rules.inner);
     }
 
     /// Takes the next bytes of the stream and appends to `out` what is decided.
@@ -167,11 +261,13 @@ impl Redactor {
     /// certain to be a token. What was released still counts as context: if a token
     /// turns out to have begun in it, its rest is hidden.
     pub fn flush_idle(&mut self, out: &mut Vec<u8>) {
-        let values = self.rules.values.find(&self.held);
-        let live = self.rules.values.live_prefix(&self.held, Patience::Idle);
+        let values = self.rules.find(&self.held);
+        let live = self.rules.live_prefix(&self.held, Patience::Idle);
         let certain = self.scanner.certain_from(self.rules.shapes, &self.held);
         let value = values.first().map_or(self.held.len(), |value| value.start);
-        let showable = self.emitter.show(live.min(certain).min(value));
+        let showable = live.min(certain).min(value);
+        let (marker, showable) = self.emitter.show(showable, self.rules.key.as_ref());
+        out.extend_from_slice(marker.unwrap_or_default().as_bytes());
         out.extend_from_slice(self.held.get(showable).unwrap_or_default());
     }
 
@@ -181,12 +277,21 @@ impl Redactor {
         self.decide(&buffer, End::Closed, &mut |piece| {
             append(out, &buffer, &piece)
         });
+        let key = self.rules.key.as_ref();
+        self.emitter
+            .close(key, &mut |piece| append(out, &[], &piece));
     }
 
     /// How many secrets were replaced so far.
     #[must_use]
     pub fn redactions(&self) -> u64 {
-        self.emitter.markers()
+        self.emitter.counts().total()
+    }
+
+    /// How often what was replaced.
+    #[must_use]
+    pub fn counts(&self) -> &RedactionCounts {
+        self.emitter.counts()
     }
 
     /// How many bytes were taken and neither released nor replaced yet.
@@ -198,19 +303,23 @@ impl Redactor {
     /// Decides what can be decided of `buffer`, hands it to `sink` and returns how
     /// many bytes that was.
     fn decide(&mut self, buffer: &[u8], end: End, sink: &mut dyn FnMut(Piece)) -> usize {
-        let values = self.rules.values.find(buffer);
+        let values = self.rules.find(buffer);
         let scanned = self.scanner.scan(self.rules.shapes, buffer, end);
         let decided = match end {
-            End::Open => scanned.min(self.rules.values.live_prefix(buffer, Patience::Busy)),
+            End::Open => {
+                let live = self.rules.live_prefix(buffer, Patience::Busy);
+                self.rules.values.cut(buffer, scanned.min(live))
+            }
             End::Closed => buffer.len(),
         };
-        self.emitter.emit(
-            &mut self.scanner,
-            &values,
-            decided,
-            &self.rules.values,
-            sink,
-        );
+        let found = Found {
+            buffer,
+            values: &self.rules.values,
+            tokens: &self.rules.tokens,
+            places: &values,
+            key: self.rules.key.as_ref(),
+        };
+        self.emitter.emit(&mut self.scanner, &found, decided, sink);
         self.scanner.forget(buffer, decided);
         decided
     }

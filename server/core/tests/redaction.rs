@@ -311,12 +311,33 @@ fn secrets() -> Vec<(String, String)> {
         let value = values.of(alphabet, *length);
         cases.push((around.replacen('@', &value, 1), value));
     }
+    for row in include_str!("corpus/places.tsv").lines() {
+        let mut fields = row.splitn(3, '\t');
+        let alphabet = match fields.next() {
+            Some("hex") => HEX,
+            _ => ALNUM,
+        };
+        let length = fields.next().and_then(|length| length.parse().ok());
+        let value = values.of(alphabet, length.unwrap_or_default());
+        assert!(!value.is_empty(), "{row}");
+        let around = fields.next().unwrap_or_default();
+        cases.push((unescaped(around).replace('§', &value), value));
+    }
     cases
+}
+
+/// A line of the corpus, with its line ends.
+fn unescaped(line: &str) -> String {
+    line.split("\\\\")
+        .map(|part| part.replace("\\n", "\n"))
+        .collect::<Vec<_>>()
+        .join("\\")
 }
 
 fn clean() -> Vec<String> {
     let mut values = Values(11);
     let mut cases: Vec<String> = CLEAN.iter().map(|text| (*text).to_owned()).collect();
+    cases.extend(include_str!("corpus/clean.txt").lines().map(unescaped));
     for (around, digits) in HASHES {
         let (head, tail) = around.rsplit_once('@').unwrap_or((around, ""));
         cases.push(format!("{head}{}{tail}", values.of(HEX, *digits)));

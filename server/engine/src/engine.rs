@@ -1,5 +1,6 @@
 //! The engine: what the server can do, in calls that know nothing of the wire.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use execgate_core::audit::{
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
 use execgate_core::outcome::{LaunchFailureKind, ObservedBy};
 use execgate_core::policy::{Policy, PolicyStack};
-use execgate_core::redact::{RedactionRules, redact_text};
+use execgate_core::redact::{RedactionRules, secret_variables};
 use execgate_core::shell::ShellKind;
 
 use crate::audit::{AuditStore, Durability};
@@ -24,9 +25,10 @@ use crate::isolation::Isolation;
 use crate::local::LocalSettings;
 use crate::policy::OperatorPolicy;
 use crate::random;
+use crate::secrets::{NamedSecrets, SecretVariables, exposed};
 use crate::session::{
-    Actor, CloseReason, Context, Recorder, Session, SessionParts, SessionSettings, Shell,
-    ShellSpec, WantedShell,
+    Actor, CloseReason, Context, Recorder, Session, SessionParts, SessionRedaction,
+    SessionSettings, Shell, ShellSpec, WantedShell,
 };
 use crate::target::{Place, SshTarget, Target};
 use crate::transport::docker::{Docker, DockerSettings};
@@ -49,6 +51,8 @@ pub struct EngineSettings {
     pub policy: Policy,
     /// What is redacted in every session.
     pub redaction: RedactionRules,
+    /// What sessions may have in their environment without being told it.
+    pub secrets: NamedSecrets,
     /// Key of the hashes of unredacted texts in the audit log.
     pub hash_key: HashKey,
     /// Most sessions at once.
@@ -84,10 +88,12 @@ impl Engine {
     /// # Errors
     /// Where no process can be started on this machine.
     pub async fn start(
-        settings: EngineSettings,
+        mut settings: EngineSettings,
         audit: Arc<dyn AuditStore>,
         probe_file: PathBuf,
     ) -> Result<Self, Error> {
+        // Whoever is given one may print it anywhere.
+        settings.redaction = settings.redaction.with_values(settings.secrets.values());
         let ssh = Ssh::new(settings.ssh.clone());
         let fences = Fences::new(settings.local.clone(), probe_file);
         let policy = PolicyStack::new(settings.policy.clone());
@@ -143,6 +149,10 @@ impl Engine {
                 false => Err(Error::SessionIdTaken { session: id }),
             };
         }
+        let secrets = self
+            .settings
+            .secrets
+            .resolve(&settings.secrets, &settings.target)?;
         let place = self.directory.reserve(principal, &id)?;
         let recorder = Recorder::new(Arc::clone(&self.audit), principal.clone(), id.clone());
         let policy = self.policy.stack(settings.policy.as_ref());
@@ -150,7 +160,10 @@ impl Engine {
         if let Some(weak) = target.isolation.missing(&settings.fence.require) {
             return Err(Error::FenceUnavailable(Box::new(weak.clone())));
         }
-        let (shell, spec, cwd) = self.start_shell(&target, &settings).await?;
+        let redaction = self.redaction_of(&target, &settings);
+        let (shell, spec, cwd) = self
+            .start_shell(&target, &settings, &secrets, &redaction)
+            .await?;
         self.record_creation(&recorder, &target, &spec, &policy)
             .await?;
         let (session, mailbox) = Session::new(SessionParts {
@@ -164,6 +177,7 @@ impl Engine {
             isolation: target.isolation,
             observer: target.observer,
             operator: Arc::clone(&self.policy),
+            redaction,
             retention: *self.settings.retention.limits(),
         });
         let session = Arc::new(session);
@@ -269,17 +283,30 @@ impl Engine {
         Ok(())
     }
 
+    /// What is hidden in a new session: what the operator says, what opened its target, and
+    /// what its own request names.
+    fn redaction_of(&self, target: &Place, settings: &SessionSettings) -> Arc<SessionRedaction> {
+        let rules = target.redaction(&self.settings.redaction);
+        let redaction = SessionRedaction::new(settings.redaction.added_to(&rules));
+        redaction.learn(secret_variables(&settings.env));
+        redaction
+    }
+
     /// Starts the shell asked for, or the first that is there, or none.
     async fn start_shell(
         &self,
         target: &Place,
         settings: &SessionSettings,
+        secrets: &SecretVariables,
+        redaction: &Arc<SessionRedaction>,
     ) -> Result<(Option<Shell>, ShellSpec, String), Error> {
         let start = target.start.as_deref().unwrap_or(&target.home);
         let cwd = settings.cwd.as_deref().unwrap_or(start);
+        let mut own = settings.env.clone();
+        own.extend(exposed(secrets));
         let wanted = match &settings.shell {
             WantedShell::Nothing => {
-                let spec = self.shell_spec(target, settings, None);
+                let spec = self.shell_spec(target, settings, (&own, redaction), None);
                 return Ok((None, spec, cwd.to_owned()));
             }
             // Where busybox has no name of its own for its shell, it still has the shell.
@@ -292,7 +319,7 @@ impl Engine {
                 .into(),
         };
         for (kind, program) in wanted {
-            let spec = self.shell_spec(target, settings, Some((kind, program)));
+            let spec = self.shell_spec(target, settings, (&own, redaction), Some((kind, program)));
             match Shell::start(target.transport.as_ref(), &spec, cwd).await {
                 Err(Error::Transport(TransportError::Launch {
                     kind: LaunchFailureKind::NotFound,
@@ -314,16 +341,17 @@ impl Engine {
         &self,
         target: &Place,
         settings: &SessionSettings,
+        (own, redaction): (&BTreeMap<String, String>, &Arc<SessionRedaction>),
         shell: Option<(ShellKind, String)>,
     ) -> ShellSpec {
         let (kind, program) = shell.unzip();
         let program = program.unwrap_or_default();
         ShellSpec {
             kind,
-            env: target.environment(&settings.env, settings.terminal.is_some(), &program),
+            env: target.environment(own, settings.terminal.is_some(), &program),
             program,
             terminal: settings.terminal,
-            redaction: target.redaction(&self.settings.redaction),
+            redaction: Arc::clone(redaction),
         }
     }
 
@@ -372,7 +400,7 @@ impl Engine {
             (Err(error), None) => return Err(error),
         };
         for process in &mut ended {
-            process.command = redact_text(&self.settings.redaction, &process.command);
+            process.command = session.redact(&process.command);
         }
         Ok((session, ended))
     }

@@ -158,6 +158,12 @@ pub enum Error {
     /// The target cannot be reached or used.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// There is no such secret, or not for this session; which of them is not told.
+    #[error("find the secret {secret}")]
+    SecretNotFound {
+        /// The name asked for.
+        secret: String,
+    },
     /// No shell on the target that sessions can use.
     #[error("find a shell: {reason}")]
     NoShell {

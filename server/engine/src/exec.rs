@@ -7,7 +7,6 @@ use std::time::Duration;
 use execgate_core::audit::{AuditBody, Digest, ExecutionDenied, ExecutionIntent};
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
 use execgate_core::policy::{Denial, SessionNames, Verdict};
-use execgate_core::redact::redact_text;
 use sha2::{Digest as _, Sha256};
 
 use crate::audit::Durability;
@@ -15,6 +14,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::execution::{Command, CommandLine, Execution, Follower, Stdin};
 use crate::random;
+use crate::secrets::SecretVariables;
 use crate::session::{Message, Place, QUEUE_LIMIT, Recorder, Reserved, Session, StartRequest};
 
 /// When to ask again where too many executions wait.
@@ -56,7 +56,7 @@ impl Engine {
         if let Some(over) = session.end() {
             return Err(over.into());
         }
-        let redacted = redact_text(&self.settings.redaction, &command.line.text());
+        let (secrets, redacted) = self.know_secrets(&session, &command)?;
         let judged = match judge(&session, &command) {
             Ok(judged) => judged,
             Err(denied) => {
@@ -86,6 +86,7 @@ impl Engine {
         let follower = execution.follow();
         // Before anything else can be judged: what comes next may use these names.
         session.learn(&judged.defined);
+        let command = (command, secrets);
         let request =
             self.start_request(&session, Arc::clone(&execution), command, redacted, judged);
         if let Err(error) = session.send(Message::Start(Box::new(request))).await {
@@ -97,6 +98,19 @@ impl Engine {
             follower,
             deduplicated: false,
         })
+    }
+
+    /// The secrets that a command names, and its text without those that it is given, which
+    /// its session learns.
+    fn know_secrets(
+        &self,
+        session: &Session,
+        command: &Command,
+    ) -> Result<(SecretVariables, String), Error> {
+        let target = &session.settings.target;
+        let secrets = self.settings.secrets.resolve(&command.secrets, target)?;
+        session.redaction.learn_from(command);
+        Ok((secrets, session.redact(&command.line.text())))
     }
 
     /// Whether the session could run it at all.
@@ -140,7 +154,7 @@ impl Engine {
     ) -> Error {
         // What the caller is shown of its own script passes the redactor like any text.
         for text in [&mut denial.excerpt, &mut denial.reason] {
-            *text = redact_text(&self.settings.redaction, text);
+            *text = session.redact(text);
         }
         let record = AuditBody::ExecutionDenied(ExecutionDenied {
             command: redacted,
@@ -165,7 +179,7 @@ impl Engine {
         &self,
         session: &Session,
         execution: Arc<Execution>,
-        command: Command,
+        (command, secrets): (Command, SecretVariables),
         redacted: String,
         judged: Judged,
     ) -> StartRequest {
@@ -176,10 +190,7 @@ impl Engine {
             rule: judged.rule,
             policy_hash: judged.policy_hash,
             // A directory's name may be made of a secret too.
-            cwd: redact_text(
-                &self.settings.redaction,
-                command.cwd.as_deref().unwrap_or(&session.snapshot().cwd),
-            ),
+            cwd: session.redact(command.cwd.as_deref().unwrap_or(&session.snapshot().cwd)),
         };
         let span = tracing::info_span!(
             "execute",
@@ -192,6 +203,7 @@ impl Engine {
         StartRequest {
             execution,
             command,
+            secrets,
             intent,
             span,
         }

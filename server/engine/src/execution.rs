@@ -23,6 +23,7 @@ use execgate_core::outcome::{Channel, Ending};
 use tokio::sync::watch;
 
 use crate::error::Error;
+use crate::secrets::SecretReference;
 use crate::session::signals;
 use crate::transport::InputWait;
 pub use collect::{CollectedStream, ExecResult};
@@ -51,6 +52,8 @@ pub struct Command {
     pub grace: Duration,
     /// Variables for this command alone.
     pub env: BTreeMap<String, String>,
+    /// The operator's secrets in the environment of this command alone.
+    pub secrets: Vec<SecretReference>,
     /// Working directory for this command alone.
     pub cwd: Option<String>,
     /// The session's generation that the caller means.

@@ -16,6 +16,7 @@ pub mod launcher;
 pub mod local;
 pub mod policy;
 mod random;
+pub mod secrets;
 pub mod session;
 mod talk;
 pub mod target;

@@ -19,6 +19,7 @@ mod feed;
 mod ladder;
 mod pump;
 mod records;
+mod redaction;
 mod shell;
 pub(crate) mod signals;
 mod watchdog;
@@ -41,12 +42,15 @@ use crate::error::Error;
 use crate::execution::{CommandLine, Execution, RetentionLimits};
 use crate::isolation::{Demand, Isolation};
 use crate::policy::OperatorPolicy;
+use crate::secrets::SecretReference;
 use crate::target::Target;
 use crate::transport::{EndedProcess, Job, Leftovers, WindowSize};
 pub(crate) use actor::{Actor, Context, StartRequest};
 pub(crate) use executions::{Executions, Place, QUEUE_LIMIT, Reserved};
 pub(crate) use feed::Write;
 pub(crate) use records::Recorder;
+pub use redaction::AddedRedaction;
+pub(crate) use redaction::SessionRedaction;
 pub(crate) use shell::{Shell, ShellSpec};
 
 /// Messages that may wait for a session's task. Senders wait beyond it.
@@ -67,6 +71,10 @@ pub struct SessionSettings {
     pub cwd: Option<String>,
     /// Variables added to the session's environment.
     pub env: BTreeMap<String, String>,
+    /// The operator's secrets in the session's environment.
+    pub secrets: Vec<SecretReference>,
+    /// What is hidden beyond what the operator hides.
+    pub redaction: AddedRedaction,
     /// A terminal of this size instead of pipes.
     pub terminal: Option<WindowSize>,
     /// The session's own policy; it can only narrow the operator's.
@@ -95,7 +103,8 @@ impl SessionSettings {
     /// Whether a request with these settings repeats one with `other`.
     pub(crate) fn repeats(&self, other: &Self) -> bool {
         let policy = |settings: &Self| settings.policy.as_ref().map(Policy::content_hash);
-        // Debug prints every field, quoted and in order; policies have a hash for that.
+        // Debug prints every field, quoted and in order; policies have a hash for that, and
+        // values to be hidden are compared.
         let text = |settings: &Self| {
             format!(
                 "{:?}",
@@ -105,7 +114,10 @@ impl SessionSettings {
                 }
             )
         };
-        self.target == other.target && policy(self) == policy(other) && text(self) == text(other)
+        self.target == other.target
+            && self.redaction == other.redaction
+            && policy(self) == policy(other)
+            && text(self) == text(other)
     }
 }
 
@@ -240,6 +252,8 @@ pub struct Session {
     operator: Arc<OperatorPolicy>,
     /// The names that its shell may have of its own.
     names: Mutex<SessionNames>,
+    /// What is hidden in it.
+    pub(crate) redaction: Arc<SessionRedaction>,
     pub(crate) executions: Mutex<Executions>,
     snapshot: Mutex<SessionSnapshot>,
     mailbox: mpsc::Sender<Message>,
@@ -299,6 +313,7 @@ pub(crate) struct SessionParts {
     pub(crate) isolation: Isolation,
     pub(crate) observer: ObservedBy,
     pub(crate) operator: Arc<OperatorPolicy>,
+    pub(crate) redaction: Arc<SessionRedaction>,
     pub(crate) retention: RetentionLimits,
 }
 
@@ -321,6 +336,7 @@ impl Session {
             observer: parts.observer,
             operator: parts.operator,
             names: Mutex::default(),
+            redaction: parts.redaction,
             executions: Mutex::new(Executions::new(parts.retention)),
             snapshot: Mutex::new(SessionSnapshot {
                 state: SessionState::Ready,
@@ -360,6 +376,12 @@ impl Session {
 
     fn lock_snapshot(&self) -> MutexGuard<'_, SessionSnapshot> {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A text of this session as it may be shown: its directory, its processes, a reason.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        self.redaction.redact(text)
     }
 
     /// The language that the session's shell reads.

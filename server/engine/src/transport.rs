@@ -42,7 +42,7 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 }
 
 /// What to start.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Program {
     /// A path, or a name to be looked up in the `PATH` of `env`.
     pub program: String,
@@ -56,6 +56,20 @@ pub struct Program {
     pub stdin: ProgramStdin,
     /// What its output streams are.
     pub streams: ProgramStreams,
+}
+
+impl fmt::Debug for Program {
+    /// Values of variables may be secrets, and so may words: neither is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.env.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Program")
+            .field("program", &self.program)
+            .field("arguments", &self.arguments.len())
+            .field("env", &names)
+            .field("stdin", &self.stdin)
+            .field("streams", &self.streams)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a program's standard input is.

@@ -1,5 +1,6 @@
 //! The TOML file: its keys, and errors that say where.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use super::ConfigError;
 use super::docker::Docker;
 use super::fence::Fence;
 use super::listen::ListenAddress;
+use super::secret::NamedSecretKeys;
 use super::sections::{Audit, Executions, Limits, Local, Policy, RedactionKeys, Sessions};
 use super::ssh::Ssh;
 
@@ -39,6 +41,8 @@ pub struct FileConfig {
     pub fence: Fence,
     /// What is hidden.
     pub redaction: RedactionKeys,
+    /// What sessions may have without being told it.
+    pub secrets: BTreeMap<String, NamedSecretKeys>,
     /// The audit log.
     pub audit: Audit,
     /// Machines reached through SSH.

@@ -1,11 +1,15 @@
-//! Registered secrets: values that must never leave a session in clear.
+//! Secrets of the configuration: values that must never leave a session in clear
+//! (`[[redaction.secret]]`), and those that sessions may have in their environment besides
+//! (`[secrets.NAME]`).
 
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use execgate_core::redact::is_marker_name;
 use serde::{Deserialize, Serialize, Serializer};
+use zeroize::Zeroizing;
 
 use super::{ConfigError, Variables};
 
@@ -17,10 +21,11 @@ const MAX_SECRET_BYTES: usize = 64 * 1024;
 /// What is shown instead of a secret.
 const HIDDEN: &str = "<secret>";
 
-/// Text that is never shown: not by `Debug`, not by `--print-config`.
+/// Text that is never shown, not by `Debug`, not by `--print-config`, and wiped when
+/// dropped.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct SecretText(String);
+#[serde(from = "String")]
+pub struct SecretText(Zeroizing<String>);
 
 impl SecretText {
     /// The secret itself.
@@ -32,7 +37,7 @@ impl SecretText {
 
 impl From<String> for SecretText {
     fn from(text: String) -> Self {
-        Self(text)
+        Self(Zeroizing::new(text))
     }
 }
 
@@ -88,16 +93,7 @@ impl TryFrom<SecretKeys> for SecretEntry {
             env,
             file,
         } = keys;
-        let source = match (value, env, file) {
-            (Some(value), None, None) => SecretSource::Value(value),
-            (None, Some(env), None) => SecretSource::Env(env),
-            (None, None, Some(file)) => SecretSource::File(file),
-            _ => {
-                return Err(format!(
-                    "secret `{name}` needs exactly one of `value`, `env`, `file`"
-                ));
-            }
-        };
+        let source = one_source(&name, value, env, file)?;
         if name.is_empty() {
             return Err("a secret needs a name".to_owned());
         }
@@ -143,11 +139,89 @@ pub(super) fn fetch(source: &SecretSource, variables: Variables<'_>) -> Result<S
     }
 }
 
+/// Targets where a secret may be used when its entry does not say: all but machines that
+/// callers name themselves.
+const DEFAULT_TARGETS: [&str; 3] = ["local", "ssh:*", "docker:*"];
+
+/// `[secrets.NAME]` as it stands in the file: exactly one source, and where it may be used.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedSecretKeys {
+    value: Option<SecretText>,
+    env: Option<String>,
+    file: Option<PathBuf>,
+    targets: Option<Vec<String>>,
+}
+
+/// A secret that sessions may have in their environment, its value at hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InjectedSecret {
+    /// Where it came from.
+    #[serde(flatten)]
+    pub source: SecretSource,
+    /// Targets whose sessions may have it.
+    pub targets: Vec<String>,
+    /// The secret.
+    #[serde(skip)]
+    pub value: SecretText,
+}
+
+impl NamedSecretKeys {
+    /// Fetches the value of the secret `name`.
+    pub(super) fn load(
+        self,
+        name: &str,
+        variables: Variables<'_>,
+    ) -> Result<InjectedSecret, ConfigError> {
+        let problem = |problem| ConfigError::Secret {
+            name: name.to_owned(),
+            problem,
+        };
+        if !is_marker_name(name) {
+            return Err(problem(
+                "its name is not 1 to 64 of [A-Za-z0-9_.-]".to_owned(),
+            ));
+        }
+        let source = one_source(name, self.value, self.env, self.file).map_err(problem)?;
+        let value = fetch(&source, variables).and_then(check_length);
+        let value = value.map_err(problem)?;
+        if value.expose().contains('\0') {
+            return Err(problem(
+                "it holds a NUL byte, which no variable can".to_owned(),
+            ));
+        }
+        Ok(InjectedSecret {
+            source,
+            targets: self
+                .targets
+                .unwrap_or_else(|| DEFAULT_TARGETS.map(str::to_owned).to_vec()),
+            value,
+        })
+    }
+}
+
+/// The one source that is given.
+fn one_source(
+    name: &str,
+    value: Option<SecretText>,
+    env: Option<String>,
+    file: Option<PathBuf>,
+) -> Result<SecretSource, String> {
+    match (value, env, file) {
+        (Some(value), None, None) => Ok(SecretSource::Value(value)),
+        (None, Some(env), None) => Ok(SecretSource::Env(env)),
+        (None, None, Some(file)) => Ok(SecretSource::File(file)),
+        _ => Err(format!(
+            "secret `{name}` needs exactly one of `value`, `env`, `file`"
+        )),
+    }
+}
+
 fn from_variable(variable: &str, variables: Variables<'_>) -> Result<SecretText, String> {
     let value = variables(variable).ok_or_else(|| format!("{variable} is not set"))?;
     value
         .into_string()
-        .map(SecretText)
+        .map(SecretText::from)
         .map_err(|_| format!("{variable} is not UTF-8"))
 }
 
@@ -163,7 +237,7 @@ fn from_file(path: &Path) -> Result<SecretText, String> {
         .map_err(failed)?;
     let end = text.trim_end_matches(['\r', '\n']).len();
     text.truncate(end);
-    Ok(SecretText(text))
+    Ok(SecretText::from(text))
 }
 
 fn check_length(value: SecretText) -> Result<SecretText, String> {

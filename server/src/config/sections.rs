@@ -5,6 +5,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use execgate_core::redact::{Alphabet, TokenRule};
 use execgate_engine::execution::{KEPT_FOR, SPILLED_BYTES, SPILLED_BYTES_IN_ALL};
 use serde::{Deserialize, Serialize};
 
@@ -216,6 +217,7 @@ pub struct Policy {
 pub struct RedactionKeys {
     enabled: bool,
     secret: Vec<SecretEntry>,
+    rule: Vec<TokenRuleEntry>,
 }
 
 impl Default for RedactionKeys {
@@ -223,6 +225,7 @@ impl Default for RedactionKeys {
         Self {
             enabled: true,
             secret: Vec::new(),
+            rule: Vec::new(),
         }
     }
 }
@@ -234,6 +237,7 @@ impl RedactionKeys {
         Ok(Redaction {
             enabled: self.enabled,
             secret: secrets.collect::<Result<_, _>>()?,
+            rule: self.rule,
         })
     }
 }
@@ -245,6 +249,86 @@ pub struct Redaction {
     pub enabled: bool,
     /// `[[redaction.secret]]`: secrets to hide wherever they appear.
     pub secret: Vec<RegisteredSecret>,
+    /// `[[redaction.rule]]`: kinds of tokens to hide.
+    pub rule: Vec<TokenRuleEntry>,
+}
+
+/// Fewest bytes behind a prefix where a rule does not say.
+const DEFAULT_TOKEN_BYTES: usize = 16;
+
+/// `[[redaction.rule]]`: a token that says by its beginning what it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "TokenRuleKeys")]
+pub struct TokenRuleEntry {
+    /// What a redaction calls it.
+    pub name: String,
+    /// What it begins with.
+    pub prefix: String,
+    /// What follows.
+    pub alphabet: TokenAlphabet,
+    /// Fewest bytes behind the prefix.
+    pub min_length: usize,
+}
+
+/// What a token consists of behind its prefix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenAlphabet {
+    /// Letters and digits.
+    Alnum,
+    /// Letters, digits, `_` and `-`.
+    #[default]
+    Base64url,
+    /// Letters, digits, `+`, `/`, `=`, `_` and `-`.
+    Base64,
+    /// Printable characters without blanks, quotes and backslashes.
+    Printable,
+}
+
+/// The keys of one `[[redaction.rule]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenRuleKeys {
+    name: String,
+    prefix: String,
+    #[serde(default)]
+    alphabet: TokenAlphabet,
+    min_length: Option<usize>,
+}
+
+impl TryFrom<TokenRuleKeys> for TokenRuleEntry {
+    type Error = String;
+
+    fn try_from(keys: TokenRuleKeys) -> Result<Self, Self::Error> {
+        let entry = Self {
+            name: keys.name,
+            prefix: keys.prefix,
+            alphabet: keys.alphabet,
+            min_length: keys.min_length.unwrap_or(DEFAULT_TOKEN_BYTES),
+        };
+        match entry.rule().problem() {
+            None => Ok(entry),
+            Some(problem) => Err(format!("rule `{}` is no good: {problem}", entry.name)),
+        }
+    }
+}
+
+impl TokenRuleEntry {
+    /// The rule as the redactor takes it.
+    #[must_use]
+    pub fn rule(&self) -> TokenRule {
+        TokenRule {
+            name: self.name.clone(),
+            prefix: self.prefix.clone(),
+            alphabet: match self.alphabet {
+                TokenAlphabet::Alnum => Alphabet::Alnum,
+                TokenAlphabet::Base64url => Alphabet::Base64Url,
+                TokenAlphabet::Base64 => Alphabet::Base64,
+                TokenAlphabet::Printable => Alphabet::Printable,
+            },
+            min_length: self.min_length,
+        }
+    }
 }
 
 /// `[audit]`: the audit log.

@@ -64,6 +64,9 @@ require = []
 [redaction]
 enabled = true
 secret = []
+rule = []
+
+[secrets]
 
 [audit]
 sync = true
@@ -212,5 +215,46 @@ fn a_secret_that_cannot_be_had_stops_the_server() {
         &secret("env = 'A'\nvalue = 'hunter22'"),
         "read gate.toml, line 1, column 1, key `redaction.secret[0]`: secret `x` needs exactly \
          one of `value`, `env`, `file`",
+    );
+}
+
+#[test]
+fn named_secrets_are_loaded_and_never_shown() {
+    let text = "[secrets.deploy]\nenv = 'API_KEY'\n\
+                [secrets.sign]\nvalue = 'v-123456'\ntargets = ['ssh:build']\n";
+    let config = load(text, Overrides::default()).unwrap();
+    let loaded: Vec<_> = config
+        .secrets
+        .iter()
+        .map(|(name, it)| (name.as_str(), it.value.expose(), it.targets.join(" ")))
+        .collect();
+    let expected = [
+        ("deploy", "k-123456", "local ssh:* docker:*".to_owned()),
+        ("sign", "v-123456", "ssh:build".to_owned()),
+    ];
+    assert_eq!(loaded, expected);
+    let shown = format!("{config:?} {}", config.to_toml().unwrap());
+    assert!(!shown.contains("-123456"), "{shown}");
+    check_error(
+        "[secrets.x]\nenv = 'A'\nvalue = 'hunter22'",
+        "load the secret `x`: secret `x` needs exactly one of `value`, `env`, `file`",
+    );
+    check_error(
+        "[secrets.'a b']\nvalue = 'hunter22'",
+        "load the secret `a b`: its name is not 1 to 64 of [A-Za-z0-9_.-]",
+    );
+}
+
+#[test]
+fn rules_of_ones_own_are_read_and_printed() {
+    let text = "[[redaction.rule]]\nname = 'acme'\nprefix = 'acme_'\nalphabet = 'alnum'\n";
+    let config = load(text, Overrides::default()).unwrap();
+    let printed = config.to_toml().unwrap();
+    assert_eq!(load(&printed, Overrides::default()).unwrap(), config);
+    assert!(printed.contains("min_length = 16"), "{printed}");
+    check_error(
+        "[[redaction.rule]]\nname = 'acme'\nprefix = 'a'\n",
+        "read gate.toml, line 1, column 1, key `redaction.rule[0]`: rule `acme` is no good: its \
+         prefix has 1 bytes, not 3 to 64",
     );
 }

@@ -57,14 +57,17 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// A text as a caller may see it.
-    pub(crate) fn redact(&self, text: &str) -> String {
-        redact_text(&self.engine.settings().redaction, text)
+    /// How texts of this session, or of none, are shown.
+    pub(crate) fn shown<'a>(&'a self, session: Option<&'a Session>) -> Shown<'a> {
+        Shown {
+            edge: self,
+            session,
+        }
     }
 
     /// A process's command line as a caller may see it.
-    pub(crate) fn redact_process(&self, command: &str) -> String {
-        shorten(self.redact(command), MAX_SHOWN_PROCESS_BYTES)
+    pub(crate) fn shown_process(command: &str, session: &Session) -> String {
+        shorten(session.redact(command), MAX_SHOWN_PROCESS_BYTES)
     }
 
     /// A command, already redacted, as far as answers carry it.
@@ -89,13 +92,18 @@ impl Edge {
     }
 
     /// A denial with all that its caller may know.
-    pub(crate) fn denied(&self, denial: Denial, policy: &PolicyStack) -> Refusal {
+    pub(crate) fn denied(
+        &self,
+        denial: Denial,
+        policy: &PolicyStack,
+        session: Option<&Session>,
+    ) -> Refusal {
         let names = policy.layers().iter();
         let layer = names
             .take_while(|layer| layer.name() != denial.policy)
             .count();
         Refusal::Denied(Box::new(DeniedCommand {
-            excerpt: self.redact(&denial.excerpt),
+            excerpt: self.shown(session).redact(&denial.excerpt),
             layer: Self::layer(layer),
             policy_hash: HEXLOWER.encode(&policy.content_hash()),
             denial,
@@ -106,9 +114,27 @@ impl Edge {
     pub(crate) fn refused(&self, error: Arc<Error>, session: &Session) -> Refusal {
         match &*error {
             Error::PolicyDenied(denial) => {
-                self.denied(denial.as_ref().clone(), &self.policy_of(Some(session)))
+                let policy = self.policy_of(Some(session));
+                self.denied(denial.as_ref().clone(), &policy, Some(session))
             }
             _ => Refusal::Engine(error),
+        }
+    }
+}
+
+/// How texts are shown: as their session hides secrets, or the operator where there is none.
+#[derive(Clone, Copy)]
+pub(crate) struct Shown<'a> {
+    edge: &'a Edge,
+    session: Option<&'a Session>,
+}
+
+impl Shown<'_> {
+    /// A text as a caller may see it.
+    pub(crate) fn redact(self, text: &str) -> String {
+        match self.session {
+            Some(session) => session.redact(text),
+            None => redact_text(&self.edge.engine.settings().redaction, text),
         }
     }
 }

@@ -108,8 +108,13 @@ impl Execs {
         let policy = session.policy();
         let judgement = session.judge(&policy, &ask.command.line, &ask.command.env);
         match &judgement.verdict {
-            Verdict::Denied(denial) => Err(self.edge.denied(denial.clone(), &policy)),
-            Verdict::Allowed(_) => Ok(to_proto::verdict(&judgement, &policy, &self.edge)),
+            Verdict::Denied(denial) => {
+                Err(self.edge.denied(denial.clone(), &policy, Some(&session)))
+            }
+            Verdict::Allowed(_) => {
+                let shown = self.edge.shown(Some(&session));
+                Ok(to_proto::verdict(&judgement, &policy, shown))
+            }
         }
     }
 
@@ -392,7 +397,8 @@ impl ExecService for Execs {
                 ..Question::argv(words)
             }),
         };
-        let verdict = Some(to_proto::verdict(&judgement, &policy, &self.edge));
+        let shown = self.edge.shown(session.as_deref());
+        let verdict = Some(to_proto::verdict(&judgement, &policy, shown));
         Ok(Response::new(v1::EvaluatePolicyResponse { verdict }))
     }
 }

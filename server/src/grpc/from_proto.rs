@@ -11,6 +11,7 @@ mod fields;
 mod page;
 mod policy;
 mod read;
+mod secrets;
 mod session;
 mod ssh;
 

@@ -84,7 +84,7 @@ impl SessionService for Sessions {
             .find_session(&principal, &id)
             .map_err(Refusal::from)?;
         let jobs = session.jobs().await;
-        let jobs = jobs.iter().map(|job| to_proto::job(job, &self.edge));
+        let jobs = jobs.iter().map(|job| to_proto::job(job, &session));
         let session = Some(v1::Session {
             background_jobs: jobs.collect(),
             ..self.describe(&principal, &session)
@@ -150,7 +150,7 @@ impl SessionService for Sessions {
         Ok(Response::new(v1::CloseSessionResponse {
             session: Some(self.describe(&principal, &session)),
             ended_processes: listed
-                .map(|p| to_proto::ended_process(p, &self.edge))
+                .map(|p| to_proto::ended_process(p, &session))
                 .collect(),
             ended_process_count: u32::try_from(ended.len()).unwrap_or(u32::MAX),
             kept_processes: Vec::new(),

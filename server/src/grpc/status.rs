@@ -357,6 +357,9 @@ impl Answer {
             Error::Transport(error) => Self::of_transport(error),
             Error::Shellless { session } => new(Code::FailedPrecondition, Reason::NoShell)
                 .precondition("SHELL", session.as_str()),
+            Error::SecretNotFound { secret } => new(Code::NotFound, Reason::SecretNotFound)
+                .with("secret", secret.as_str())
+                .resource("secret", secret),
             Error::NoShell { reason } => new(Code::FailedPrecondition, Reason::ShellNotFound)
                 .precondition("SHELL", "local")
                 .with("shell", reason.as_str()),

@@ -13,12 +13,13 @@ use execgate_core::shell::ShellKind;
 use execgate_engine::EngineSettings;
 use execgate_engine::execution::{Retention, RetentionLimits};
 use execgate_engine::local::LocalSettings;
+use execgate_engine::secrets::{NamedSecret, NamedSecrets};
 use execgate_engine::transport::docker::DockerSettings;
 use rustix::fs::{Access, access};
 
 use super::local_user::SessionUser;
 use super::{ServeError, failed};
-use crate::config::{Config, PolicyName};
+use crate::config::{Config, PolicyName, TokenRuleEntry};
 use crate::data_dir::DataDir;
 use crate::grpc::SessionDefaults;
 
@@ -57,7 +58,8 @@ impl Settings {
             ssh: config.ssh.settings(dir.learned_hosts()),
             docker: docker(config, dir)?,
             policy: policy(config)?,
-            redaction: redaction(config),
+            redaction: redaction_rules(config).with_key(dir.hash_key()?),
+            secrets: named_secrets(config),
             hash_key: dir.hash_key()?,
             max_sessions: usize::try_from(config.sessions.max.get()).unwrap_or(usize::MAX),
             max_command_bytes: bytes(config.limits.max_command_bytes.get()),
@@ -127,11 +129,24 @@ pub(super) fn policy(config: &Config) -> Result<Policy, ServeError> {
     Policy::from_toml(&text).map_err(|source| ServeError::Policy { file: name, source })
 }
 
-fn redaction(config: &Config) -> RedactionRules {
+fn named_secrets(config: &Config) -> NamedSecrets {
+    let secrets = config.secrets.iter();
+    NamedSecrets::new(secrets.map(|(name, secret)| {
+        let secret = NamedSecret {
+            value: Secret::new(secret.value.expose()),
+            targets: secret.targets.clone(),
+        };
+        (name.clone(), secret)
+    }))
+}
+
+/// What the configuration has hidden. The engine adds the secrets that it hands out.
+pub(crate) fn redaction_rules(config: &Config) -> RedactionRules {
     let rules = match config.redaction.enabled {
         true => RedactionRules::builtin(),
         false => RedactionRules::none(),
     };
+    let rules = rules.with_tokens(config.redaction.rule.iter().map(TokenRuleEntry::rule));
     let secrets = config.redaction.secret.iter();
     let secrets = secrets.map(|secret| (secret.name.clone(), secret.value.expose()));
     // What opens other machines is never shown, on whatever way it came into an output.

@@ -23,6 +23,7 @@ mod refusals;
 mod resume;
 mod retained;
 mod scenarios;
+mod secrets;
 mod ssh;
 mod ssh_faults;
 mod ssh_login;

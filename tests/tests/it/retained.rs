@@ -335,7 +335,7 @@ async fn what_an_earlier_server_left_on_disk_is_removed() {
 }
 
 /// Everything in the server's nameless files.
-fn spilled(pid: u32) -> Vec<u8> {
+pub(crate) fn spilled(pid: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
         let path = entry.unwrap().path();

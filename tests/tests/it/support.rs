@@ -43,6 +43,9 @@ impl Interceptor for Bearer {
     }
 }
 
+/// Where a traced server logs.
+const TRACE_LOG: &str = "trace.log";
+
 /// The real server.
 pub(crate) struct Server {
     child: Child,
@@ -70,6 +73,20 @@ impl Server {
         Self::launch(folder)
     }
 
+    /// The same, and it logs all that it can, to a file.
+    pub(crate) fn start_traced(config: &str) -> (Self, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join(TRACE_LOG);
+        std::fs::write(&log, "").unwrap();
+        let data_dir = folder.path().join("data");
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&data_dir)
+            .unwrap();
+        std::fs::write(folder.path().join("config.toml"), config).unwrap();
+        (Self::launch(folder), log)
+    }
+
     /// Kills it where it stands, and starts another one on its data.
     pub(crate) fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();
@@ -82,8 +99,13 @@ impl Server {
         let data_dir = folder.path().join("data");
         let socket = data_dir.join("s");
         let file = folder.path().join("config.toml");
+        let log = std::fs::OpenOptions::new()
+            .append(true)
+            .open(folder.path().join(TRACE_LOG));
+        let log = log.ok();
+        let level = if log.is_some() { "trace" } else { "warn" };
         let mut child = Command::new(binary())
-            .args(["serve", "--log", "warn", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--log", level, "--listen", "127.0.0.1:0"])
             .arg(format!("--listen=unix:{}", socket.display()))
             .arg(format!("--data-dir={}", data_dir.display()))
             .arg(format!("--config={}", file.display()))
@@ -92,6 +114,7 @@ impl Server {
             .env("EXECGATE_TEST_SECRET", "must-not-be-seen")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(log.map_or_else(Stdio::inherit, Stdio::from))
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();

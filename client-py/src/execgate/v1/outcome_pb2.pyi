@@ -445,6 +445,7 @@ class ChannelTotals(_message.Message):
     LINES_FIELD_NUMBER: _builtins.int
     REDACTIONS_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
+    REDACTED_FIELD_NUMBER: _builtins.int
     channel: _types_pb2.Channel.ValueType
     """The channel."""
     bytes: _builtins.int
@@ -455,6 +456,12 @@ class ChannelTotals(_message.Message):
     """Places that were redacted."""
     sha256: _builtins.bytes
     """SHA-256 of the bytes, 32 bytes. Empty: the output was not seen to its end."""
+    @_builtins.property
+    def redacted(self) -> _containers.RepeatedCompositeFieldContainer[Global___RedactionCount]:
+        """What was redacted, by the name that the markers show. At most 65 names; the
+        last may be `other`.
+        """
+
     def __init__(
         self,
         *,
@@ -463,11 +470,38 @@ class ChannelTotals(_message.Message):
         lines: _builtins.int = ...,
         redactions: _builtins.int = ...,
         sha256: _builtins.bytes = ...,
+        redacted: _abc.Iterable[Global___RedactionCount] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "channel", b"channel", "lines", b"lines", "redactions", b"redactions", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "channel", b"channel", "lines", b"lines", "redacted", b"redacted", "redactions", b"redactions", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChannelTotals: _TypeAlias = ChannelTotals  # noqa: Y015
+
+@_typing.final
+class RedactionCount(_message.Message):
+    """RedactionCount says how often something was redacted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The kind of secret, or the registered name, as in `[REDACTED:name#1a2b]`."""
+    count: _builtins.int
+    """Places."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedactionCount: _TypeAlias = RedactionCount  # noqa: Y015

@@ -44,6 +44,38 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _TokenAlphabet:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TokenAlphabetEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TokenAlphabet.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOKEN_ALPHABET_UNSPECIFIED: _TokenAlphabet.ValueType  # 0
+    """Means TOKEN_ALPHABET_BASE64URL."""
+    TOKEN_ALPHABET_ALNUM: _TokenAlphabet.ValueType  # 1
+    """Letters and digits."""
+    TOKEN_ALPHABET_BASE64URL: _TokenAlphabet.ValueType  # 2
+    """Letters, digits, `_` and `-`."""
+    TOKEN_ALPHABET_BASE64: _TokenAlphabet.ValueType  # 3
+    """Letters, digits, `+`, `/`, `=`, `_` and `-`."""
+    TOKEN_ALPHABET_PRINTABLE: _TokenAlphabet.ValueType  # 4
+    """Printable ASCII without blanks, quotes and backslashes."""
+
+class TokenAlphabet(_TokenAlphabet, metaclass=_TokenAlphabetEnumTypeWrapper):
+    """TokenAlphabet is what a token consists of behind its prefix."""
+
+TOKEN_ALPHABET_UNSPECIFIED: TokenAlphabet.ValueType  # 0
+"""Means TOKEN_ALPHABET_BASE64URL."""
+TOKEN_ALPHABET_ALNUM: TokenAlphabet.ValueType  # 1
+"""Letters and digits."""
+TOKEN_ALPHABET_BASE64URL: TokenAlphabet.ValueType  # 2
+"""Letters, digits, `_` and `-`."""
+TOKEN_ALPHABET_BASE64: TokenAlphabet.ValueType  # 3
+"""Letters, digits, `+`, `/`, `=`, `_` and `-`."""
+TOKEN_ALPHABET_PRINTABLE: TokenAlphabet.ValueType  # 4
+"""Printable ASCII without blanks, quotes and backslashes."""
+Global___TokenAlphabet: _TypeAlias = TokenAlphabet  # noqa: Y015
+
 class _SessionState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -268,6 +300,7 @@ class CreateSessionRequest(_message.Message):
     SECRETS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    REDACTION_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Id chosen by the caller, 1 to 64 of `[a-z0-9_-]`, scoped to the caller's
     principal. The id of a session that CloseSession ended may be used again; that
@@ -372,6 +405,10 @@ class CreateSessionRequest(_message.Message):
         `[a-z0-9._/-]`, values up to 256 bytes.
         """
 
+    @_builtins.property
+    def redaction(self) -> Global___SessionRedaction:
+        """What is redacted beyond what the operator has redacted. It can only add."""
+
     def __init__(
         self,
         *,
@@ -397,16 +434,107 @@ class CreateSessionRequest(_message.Message):
         secrets: _abc.Iterable[_types_pb2.SecretReference] | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         checkpoints: _types_pb2.CheckpointMode.ValueType = ...,
+        redaction: Global___SessionRedaction | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["default_timeout", b"default_timeout", "docker", b"docker", "fence", b"fence", "idle_ttl", b"idle_ttl", "local", b"local", "max_lifetime", b"max_lifetime", "output_budget", b"output_budget", "policy", b"policy", "ssh", b"ssh", "target", b"target", "terminal", b"terminal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["default_timeout", b"default_timeout", "docker", b"docker", "fence", b"fence", "idle_ttl", b"idle_ttl", "local", b"local", "max_lifetime", b"max_lifetime", "output_budget", b"output_budget", "policy", b"policy", "redaction", b"redaction", "ssh", b"ssh", "target", b"target", "terminal", b"terminal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "cwd", b"cwd", "default_timeout", b"default_timeout", "docker", b"docker", "env", b"env", "fence", b"fence", "from_checkpoint", b"from_checkpoint", "idle_ttl", b"idle_ttl", "keep_background", b"keep_background", "labels", b"labels", "local", b"local", "max_lifetime", b"max_lifetime", "on_shell_exit", b"on_shell_exit", "on_transport_loss", b"on_transport_loss", "output_budget", b"output_budget", "policy", b"policy", "secrets", b"secrets", "session_id", b"session_id", "shell", b"shell", "ssh", b"ssh", "target", b"target", "terminal", b"terminal", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "cwd", b"cwd", "default_timeout", b"default_timeout", "docker", b"docker", "env", b"env", "fence", b"fence", "from_checkpoint", b"from_checkpoint", "idle_ttl", b"idle_ttl", "keep_background", b"keep_background", "labels", b"labels", "local", b"local", "max_lifetime", b"max_lifetime", "on_shell_exit", b"on_shell_exit", "on_transport_loss", b"on_transport_loss", "output_budget", b"output_budget", "policy", b"policy", "redaction", b"redaction", "secrets", b"secrets", "session_id", b"session_id", "shell", b"shell", "ssh", b"ssh", "target", b"target", "terminal", b"terminal", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["local", "ssh", "docker"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
 Global___CreateSessionRequest: _TypeAlias = CreateSessionRequest  # noqa: Y015
+
+@_typing.final
+class SessionRedaction(_message.Message):
+    """SessionRedaction adds to what is redacted in a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___RedactedValue]:
+        """Values to hide, in all their encodings. At most 100, 64 KiB in all."""
+
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RedactionRule]:
+        """Shapes of tokens to hide. At most 32."""
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Iterable[Global___RedactedValue] | None = ...,
+        rules: _abc.Iterable[Global___RedactionRule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionRedaction: _TypeAlias = SessionRedaction  # noqa: Y015
+
+@_typing.final
+class RedactedValue(_message.Message):
+    """RedactedValue is a value that must not be shown."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What markers call it, 1 to 64 of `[A-Za-z0-9_.-]`."""
+    value: _builtins.bytes
+    """The value, 6 to 16384 bytes. It is never answered again."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedactedValue: _TypeAlias = RedactedValue  # noqa: Y015
+
+@_typing.final
+class RedactionRule(_message.Message):
+    """RedactionRule describes a token that says by its beginning what it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PREFIX_FIELD_NUMBER: _builtins.int
+    ALPHABET_FIELD_NUMBER: _builtins.int
+    MIN_LENGTH_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What markers call it, 1 to 64 of `[A-Za-z0-9_.-]`."""
+    prefix: _builtins.str
+    """What it begins with, 3 to 64 bytes of printable ASCII."""
+    alphabet: Global___TokenAlphabet.ValueType
+    """What follows. Default: letters, digits, `_` and `-`."""
+    min_length: _builtins.int
+    """Fewest bytes behind the prefix, 1 to 1024. 0 means 16."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        prefix: _builtins.str = ...,
+        alphabet: Global___TokenAlphabet.ValueType = ...,
+        min_length: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alphabet", b"alphabet", "min_length", b"min_length", "name", b"name", "prefix", b"prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedactionRule: _TypeAlias = RedactionRule  # noqa: Y015
 
 @_typing.final
 class CreateSessionResponse(_message.Message):

@@ -1,5 +1,7 @@
 //! Facts about the encoding and the chain.
 
+use std::collections::BTreeMap;
+
 use super::super::record::{
     AuditCause, AuditChannel, AuditKind, AuditObserver, AuditOutcome, AuthFailure, ChannelTotals,
     ExecutionOutcome, ServerStopped,
@@ -42,6 +44,7 @@ fn outcome() -> NewRecord {
                 bytes: 5,
                 lines: 1,
                 redactions: 0,
+                redacted: BTreeMap::new(),
                 sha256: Digest([0xab; 32]),
             }],
         }),

@@ -3,6 +3,7 @@
 //! Types only: nothing here hashes, stores or decides. Field order is the
 //! order in the stored JSON; fields may be added, never renamed or reused.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
 
@@ -422,6 +423,9 @@ pub struct ChannelTotals {
     pub lines: u64,
     /// How many places were redacted.
     pub redactions: u64,
+    /// How many of them under which name. Records before this field have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub redacted: BTreeMap<String, u64>,
     /// SHA-256 of the redacted bytes.
     pub sha256: Digest,
 }

@@ -1,10 +1,14 @@
-//! Values that a command gives to a secret-shaped name: `export API_TOKEN=…`. Found in
-//! the command's text, so that they are hidden from its own output on, whatever it does
-//! with them.
+//! Secrets that a command is given: what its text assigns to a secret-shaped name
+//! (`export API_TOKEN=…`), passes behind a flag, in a header or an address, and what its
+//! environment holds. Found before it runs, so that they are hidden from its own output
+//! on, in every encoding, whatever it does with them.
 //!
 //! Only what the text itself says is found: `$(…)` and variables have no value here.
 
+use super::RedactionRules;
+use super::look::End;
 use super::named;
+use super::scan::Scanner;
 use super::secret::Secret;
 
 /// Shortest value in bytes that is learned: shorter ones are flags and words, and hiding
@@ -37,6 +41,44 @@ pub fn assigned_secrets(script: &str) -> Vec<(String, Secret)> {
         }
     }
     found
+}
+
+/// What in `text` these rules take for a secret by its shape, under the kinds' names, in
+/// its order. Not private keys: no single value is one.
+#[must_use]
+pub fn given_secrets(rules: &RedactionRules, text: &str) -> Vec<(String, Secret)> {
+    let mut scanner = Scanner::default();
+    scanner.scan(rules.inner.shapes, text.as_bytes(), End::Closed);
+    let mut found: Vec<(String, Secret)> = Vec::new();
+    while let Some(span) = scanner.next_span(u64::MAX, None) {
+        let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
+        let value = text.as_bytes().get(at(span.start)..at(span.end));
+        let (Some(kind), Some(value)) = (span.kind, value) else {
+            continue;
+        };
+        let known = found.iter().any(|(_, secret)| secret.expose() == value);
+        let one_value = value.len() <= MAX_LEARNED_BYTES && !value.contains(&b'\n');
+        if !known && one_value && is_worth_hiding(value) && found.len() < MAX_LEARNED {
+            found.push((kind.to_owned(), Secret::new(value)));
+        }
+    }
+    found
+}
+
+/// Those of these variables whose name says that they are secret.
+pub fn secret_variables<'a>(
+    variables: impl IntoIterator<Item = (&'a String, &'a String)>,
+) -> Vec<(String, Secret)> {
+    variables
+        .into_iter()
+        .filter(|(name, value)| {
+            named::is_secret_name(name.as_bytes())
+                && value.len() <= MAX_LEARNED_BYTES
+                && is_worth_hiding(value.as_bytes())
+        })
+        .take(MAX_LEARNED)
+        .map(|(name, value)| (name.clone(), Secret::new(value.as_str())))
+        .collect()
 }
 
 /// The variable's name that ends at `equals`, empty if that is no assignment, and the
@@ -102,6 +144,41 @@ fn is_worth_hiding(value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_command_is_given_by_flag_header_or_address_is_found() {
+        let rules = RedactionRules::builtin();
+        let found = |text: &str| -> Vec<(String, String)> {
+            given_secrets(&rules, text)
+                .into_iter()
+                .map(|(kind, value)| (kind, String::from_utf8(value.expose().to_vec()).unwrap()))
+                .collect()
+        };
+        let one = |kind: &str, value: &str| vec![(kind.to_owned(), value.to_owned())];
+        assert_eq!(
+            found("tool --password Tr0ub4dor-3 run"),
+            one("named-secret", "Tr0ub4dor-3")
+        );
+        assert_eq!(
+            found("git clone https://ann:s3cr3t-9x@example.org/a"),
+            one("url-password", "s3cr3t-9x")
+        );
+        assert_eq!(found("echo hello; make -j2"), []);
+        let none = RedactionRules::none();
+        assert_eq!(given_secrets(&none, "tool --password Tr0ub4dor-3"), []);
+    }
+
+    #[test]
+    fn variables_are_secret_by_their_names() {
+        let variables = [
+            ("API_TOKEN", "abc123def"),
+            ("PATH", "/usr/bin"),
+            ("DB_PASSWORD", "pw"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let found = secret_variables(variables.iter().map(|(name, value)| (name, value)));
+        assert_eq!(found, [("API_TOKEN".to_owned(), Secret::new("abc123def"))]);
+    }
 
     fn check(script: &str, expected: &[(&str, &str)]) {
         let found: Vec<(String, String)> = assigned_secrets(script)

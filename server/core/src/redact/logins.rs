@@ -32,6 +32,8 @@ pub(super) enum Login {
     Word,
     /// `IDENTIFIED BY 'PASSWORD'`.
     Sql,
+    /// `"auth": "…"`, base64 of `user:PASSWORD`.
+    Docker,
 }
 
 /// What leads to them, in lower case.
@@ -43,6 +45,17 @@ pub(super) const ANCHORS: &[(&str, Login)] = &[
     ("--proxy-user ", Login::Pair),
     ("sshpass -p", Login::Word),
     ("identified by ", Login::Sql),
+    ("with password ", Login::Sql),
+    ("-pass pass:", Login::Word),
+    ("-passin pass:", Login::Word),
+    ("-passout pass:", Login::Word),
+    ("requirepass ", Login::Word),
+    ("masterauth ", Login::Word),
+    ("redis-cli -a ", Login::Word),
+    ("ldapsearch -w ", Login::Word),
+    ("zip -p ", Login::Word),
+    ("openssl enc -k ", Login::Word),
+    ("\"auth\"", Login::Docker),
 ];
 
 /// The password behind an anchor; `before` is the byte before it.
@@ -80,6 +93,7 @@ pub(super) fn login(
         }
         Login::Word => value.len() >= MIN_PASSWORD && !value.contains(&b' '),
         Login::Sql => value.len() >= MIN_PASSWORD,
+        Login::Docker => is_encoded_pair(value),
         Login::Pgpass => value.len() >= MIN_PASSWORD && value.iter().any(u8::is_ascii_alphabetic),
         Login::Pair => value.len() >= MIN_PAIRED && look::is_random(value),
     };
@@ -113,9 +127,25 @@ fn walk(login: Login, cursor: &mut Cursor<'_>) -> Result<Option<Class>, Unfinish
             let quote = cursor.quote()?.unwrap_or(Class::Unquoted);
             return Ok((quote != Class::Quoted(b'`')).then_some(quote));
         }
+        Login::Docker => {
+            cursor.skip(MAX_BLANKS, is_space)?;
+            let colon = cursor.take(b':')?;
+            cursor.skip(MAX_BLANKS, is_space)?;
+            let quoted = colon && cursor.take(b'"')?;
+            return Ok(quoted.then_some(Class::Quoted(b'"')));
+        }
         Login::Sql => return Ok(cursor.take(b'\'')?.then_some(Class::Quoted(b'\''))),
     };
     Ok(found.then_some(Class::Credential))
+}
+
+/// Whether `value` is base64 of a user and a password, as far as it is looked at.
+fn is_encoded_pair(value: &[u8]) -> bool {
+    /// Digits that stand for three bytes.
+    const GROUP: usize = 4;
+    let whole = value.len() - value.len() % GROUP;
+    let bytes = data_encoding::BASE64.decode(value.get(..whole).unwrap_or_default());
+    value.len() >= MIN_PAIRED && bytes.is_ok_and(|pair| pair.contains(&b':'))
 }
 
 fn is_space(byte: u8) -> bool {

@@ -23,6 +23,14 @@ pub(super) enum End {
 pub(super) enum Class {
     /// Letters and digits.
     Alnum,
+    /// Hexadecimal digits.
+    Hex,
+    /// Letters, digits and what password hashes have besides.
+    Hash,
+    /// What a header's line consists of, up to a quote.
+    Header,
+    /// Letters, digits, `_`, `-`, `.` and `~`.
+    Secret,
     /// Capitals and digits.
     Capitals,
     /// Letters, digits, `_` and `-`.
@@ -51,6 +59,10 @@ impl Class {
     fn has(self, byte: u8) -> bool {
         match self {
             Self::Alnum => byte.is_ascii_alphanumeric(),
+            Self::Hex => byte.is_ascii_hexdigit(),
+            Self::Hash => byte.is_ascii_alphanumeric() || b"./$=,+-".contains(&byte),
+            Self::Header => byte >= b' ' && !matches!(byte, b'"' | b'\'' | b'`' | 0x7f),
+            Self::Secret => byte.is_ascii_alphanumeric() || b"_-.~".contains(&byte),
             Self::Capitals => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
             Self::Base64Url => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
             Self::Dotted => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'),
@@ -93,8 +105,27 @@ impl Run {
     }
 }
 
-/// The run of `class` at `start`.
+/// Most bytes of a run that an anchor is judged by: there may be one every few bytes, and
+/// runs that each reached to the end of the buffer would cost its square. What goes on
+/// beyond is swallowed.
+const MAX_RUN: usize = 2 * CERTAIN_AFTER;
+
+/// The run of `class` at `start`, as far as an anchor needs it.
 pub(super) fn run(buffer: &[u8], start: usize, class: Class, end: End) -> Run {
+    match buffer.get(..start + MAX_RUN) {
+        Some(near) => whole_run(near, start, class, End::Open),
+        None => whole_run(buffer, start, class, end),
+    }
+}
+
+/// The run of `class` at `start`, to its end.
+pub(super) fn whole_run(buffer: &[u8], start: usize, class: Class, end: End) -> Run {
+    let run = measure(buffer, start, class, end);
+    super::work::add(run.len());
+    run
+}
+
+fn measure(buffer: &[u8], start: usize, class: Class, end: End) -> Run {
     let rest = buffer.get(start..).unwrap_or_default();
     let escapes = matches!(class, Class::Quoted(_));
     let mut length = 0;

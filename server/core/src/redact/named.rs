@@ -6,19 +6,21 @@
 //! placeholder, a reference or plain code is left alone.
 
 use super::look::{self, Answer, Class, End};
+use super::placeholder::is_one_of;
+pub(super) use super::placeholder::is_placeholder;
 
 /// Longest rest of a name behind its anchor, in bytes.
 const MAX_NAME_REST: usize = 48;
 
 /// Most blanks on either side of the separator.
-const MAX_BLANKS: usize = 8;
+pub(super) const MAX_BLANKS: usize = 8;
 
 /// Fewest bytes of a value.
 const MIN_VALUE: usize = 4;
 
 /// Fewest bytes of an unquoted value behind a colon or a spaced separator, where
 /// prose and code are more likely than a secret.
-const MIN_LOOSE_VALUE: usize = 8;
+pub(super) const MIN_LOOSE_VALUE: usize = 8;
 
 /// What a secret-shaped name has in it.
 pub(super) const NAMES: &[&str] = &[
@@ -42,10 +44,35 @@ pub(super) const NAMES: &[&str] = &[
     "private_key",
     "privatekey",
     "credential",
+    "auth-key",
+    "authkey",
+    "app_key",
+    "appkey",
+    "app-key",
+    "application_key",
+    "application-key",
+    "presharedkey",
+    "preshared_key",
+    "pre_shared_key",
+    "key-data",
+    "psk",
+    "_pat",
+    "_auth",
+    "_pass",
+    "-pass",
+    ".pass",
+    "pass",
+    "pwd",
 ];
+
+/// Names that are parts of other words: nothing may stand before them in a word.
+const WHOLE_WORDS: &[&str] = &["psk", "pass", "pwd"];
 
 /// Fewest bytes of a value that follows a flag as the next word.
 const MIN_FLAG_VALUE: usize = 6;
+
+/// Fewest bytes of a value that follows a name with nothing but a blank between.
+const MIN_FOLLOWING_VALUE: usize = 20;
 
 /// Words that may follow the anchor within a name: `SECRET_ACCESS_KEY`, `token2`.
 const NAME_PARTS: &[&str] = &[
@@ -75,49 +102,6 @@ const NAME_PARTS: &[&str] = &[
     "new",
     "old",
     "s",
-];
-
-/// What stands where a value would.
-const PLACEHOLDERS: &[&str] = &[
-    "none",
-    "null",
-    "nil",
-    "true",
-    "false",
-    "undefined",
-    "string",
-    "bytes",
-    "optional",
-    "required",
-    "redacted",
-    "hidden",
-    "masked",
-    "yes",
-    "no",
-    "empty",
-    "unset",
-    "missing",
-    "invalid",
-    "expired",
-    "changed",
-    "password",
-    "secret",
-    "token",
-    "example",
-    "placeholder",
-    "str",
-    "changeme",
-    "change-me",
-    "change_me",
-    "replaceme",
-    "replace-me",
-    "replace_me",
-    "yourpassword",
-    "your_password",
-    "your-password",
-    "enabled",
-    "disabled",
-    "default",
 ];
 
 /// A cursor that knows when the buffer ends before the text does.
@@ -187,7 +171,7 @@ impl Cursor<'_> {
     }
 }
 
-fn is_blank(byte: u8) -> bool {
+pub(super) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
@@ -208,6 +192,8 @@ enum Form {
     Flag,
     /// `<name>value</`.
     Element,
+    /// `NAME value`.
+    Follows,
 }
 
 /// A secret-shaped name, its `anchor` standing in the buffer; `before` is the byte before it.
@@ -219,6 +205,10 @@ pub(super) fn named(
 ) -> Answer {
     let behind = anchor.end;
     let anchor = buffer.get(anchor).unwrap_or_default();
+    let whole = is_one_of(WHOLE_WORDS, anchor);
+    if whole && before.is_some_and(|byte| byte.is_ascii_alphanumeric()) {
+        return Answer::No;
+    }
     let place = Place {
         capitals: !anchor.iter().any(u8::is_ascii_lowercase),
         flag: before == Some(b'-'),
@@ -246,7 +236,8 @@ pub(super) fn named(
         }
     }
     let value = look::window(buffer, run);
-    if is_secret(value, form) && !is_count(anchor, value) {
+    let sort_of_path = whole && (form == Form::Loose || value.starts_with(b"/"));
+    if is_secret(value, form) && !sort_of_path && !is_count(anchor, value) {
         look::accept(run, class, "named-secret")
     } else {
         Answer::No
@@ -276,18 +267,35 @@ fn find_value(cursor: &mut Cursor<'_>, place: Place) -> Result<Option<(Class, Fo
     let quoted_name = cursor.quote()?.is_some();
     if quoted_name {
         cursor.take(b']')?;
-    } else if cursor.take(b'>')? {
+    }
+    if cursor.take(b'>')? {
         return Ok(Some((Class::Unquoted, Form::Element)));
     }
     let mut blanks = cursor.skip(MAX_BLANKS, is_blank)?;
+    if quoted_name && let Some(found) = find_second(cursor, blanks)? {
+        return Ok(Some(found));
+    }
     if place.flag && !quoted_name && blanks > 0 && !matches!(cursor.peek()?, Some(b':' | b'=')) {
         let quote = cursor.quote()?;
         return Ok(Some((quote.unwrap_or(Class::Unquoted), Form::Flag)));
     }
     let Some(colon) = separator(cursor)? else {
-        return Ok(None);
+        let follows = blanks > 0 && !quoted_name;
+        let quote = match follows {
+            true => cursor.quote()?.unwrap_or(Class::Unquoted),
+            false => return Ok(None),
+        };
+        return Ok(Some((quote, Form::Follows)));
     };
     blanks += cursor.skip(MAX_BLANKS, is_blank)?;
+    if cursor.take(b'!')? {
+        // A tag of YAML.
+        cursor.skip(MAX_BLANKS, |byte| byte.is_ascii_alphabetic())?;
+        cursor.skip(MAX_BLANKS, is_blank)?;
+    }
+    if colon && quoted_name && cursor.take(b'{')? {
+        return find_inner(cursor);
+    }
     let quote = cursor.quote()?;
     let form = match (colon || blanks > 0, place.capitals, quote) {
         (false, true, _) => Form::Environment,
@@ -295,6 +303,40 @@ fn find_value(cursor: &mut Cursor<'_>, place: Place) -> Result<Option<(Class, Fo
         (true, _, None) => Form::Loose,
     };
     Ok(Some((quote.unwrap_or(Class::Unquoted), form)))
+}
+
+/// The value that stands in quotes behind a quoted name: `('name', 'value')`, or
+/// `key="name" value="value"`.
+fn find_second(
+    cursor: &mut Cursor<'_>,
+    blanks: usize,
+) -> Result<Option<(Class, Form)>, Unfinished> {
+    let start = cursor.at;
+    if cursor.take(b',')? {
+        cursor.skip(MAX_BLANKS, is_blank)?;
+        return Ok(cursor.quote()?.map(|quote| (quote, Form::Flag)));
+    }
+    if blanks > 0 && cursor.literal(b"value=")? {
+        return Ok(cursor.quote()?.map(|quote| (quote, Form::Tight)));
+    }
+    cursor.at = start;
+    Ok(None)
+}
+
+/// The value within `{ "value": "…" }`.
+fn find_inner(cursor: &mut Cursor<'_>) -> Result<Option<(Class, Form)>, Unfinished> {
+    let space = |byte| is_blank(byte) || byte == b'\n' || byte == b'\r';
+    cursor.skip(MAX_BLANKS, space)?;
+    let quoted = cursor.quote()?.is_some();
+    if !quoted || !cursor.literal(b"value\"")? {
+        return Ok(None);
+    }
+    cursor.skip(MAX_BLANKS, space)?;
+    if !cursor.take(b':')? {
+        return Ok(None);
+    }
+    cursor.skip(MAX_BLANKS, space)?;
+    Ok(cursor.quote()?.map(|quote| (quote, Form::Tight)))
 }
 
 /// Whether what follows an anchor ends a name that still means a secret.
@@ -319,7 +361,7 @@ pub(super) fn is_secret_name(name: &[u8]) -> bool {
 }
 
 /// `=`, `:`, `:=` or `=>`, but no comparison and no path. Whether it is a colon.
-fn separator(cursor: &mut Cursor<'_>) -> Result<Option<bool>, Unfinished> {
+pub(super) fn separator(cursor: &mut Cursor<'_>) -> Result<Option<bool>, Unfinished> {
     let colon = if cursor.take(b':')? {
         true
     } else if cursor.take(b'=')? {
@@ -344,6 +386,9 @@ fn is_secret(value: &[u8], form: Form) -> bool {
         Form::Environment => true,
         Form::Tight => !is_prose(value) && !is_reference(value),
         Form::Element => !is_reference(value),
+        Form::Follows => {
+            value.len() >= MIN_FOLLOWING_VALUE && !is_reference(value) && is_key(value)
+        }
         Form::Flag => {
             value.len() >= MIN_FLAG_VALUE
                 && !value.starts_with(b"-")
@@ -354,6 +399,17 @@ fn is_secret(value: &[u8], form: Form) -> bool {
             value.len() >= MIN_LOOSE_VALUE && !is_reference(value) && look::is_random(value)
         }
     }
+}
+
+/// Letters of both cases and digits, and nothing that paths, times and addresses have.
+fn is_key(value: &[u8]) -> bool {
+    let in_key = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=_-".contains(byte);
+    value.iter().all(in_key)
+        && value.iter().any(u8::is_ascii_uppercase)
+        && value.iter().any(u8::is_ascii_lowercase)
+        && value.iter().any(u8::is_ascii_digit)
+        && !value.starts_with(b"/")
+        && look::is_random(value)
 }
 
 /// `prompt_tokens=1532`: how many tokens, not which.
@@ -386,77 +442,4 @@ fn is_reference(value: &[u8]) -> bool {
                     .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
                 && part.iter().filter(|byte| byte.is_ascii_digit()).count() <= 1
         })
-}
-
-/// Whether `value` only stands for one: a variable, a mask, a word like `null`.
-pub(super) fn is_placeholder(value: &[u8]) -> bool {
-    /// A mask shows this many different bytes at most.
-    const MOST_DIFFERENT_IN_MASK: usize = 1;
-    let first = value.first().copied().unwrap_or(b' ');
-    if matches!(first, b'$' | b'<' | b'{' | b'%' | b'[' | b'(' | b'@' | b'*') {
-        return true;
-    }
-    let mut different: Vec<u8> = value.to_vec();
-    different.sort_unstable();
-    different.dedup();
-    different.len() <= MOST_DIFFERENT_IN_MASK
-        || PLACEHOLDERS
-            .iter()
-            .any(|word| word.as_bytes().eq_ignore_ascii_case(value))
-}
-
-/// The credentials in an `Authorization` header: everything behind the scheme.
-pub(super) fn authorization(buffer: &[u8], behind: usize, end: End) -> Answer {
-    let mut cursor = Cursor {
-        buffer,
-        at: behind,
-        end,
-    };
-    match find_credentials(&mut cursor) {
-        Err(Unfinished) => Answer::More,
-        Ok(false) => Answer::No,
-        Ok(true) => {
-            let run = look::run(buffer, cursor.at, Class::Credential, end);
-            if run.open && run.len() < look::CERTAIN_AFTER {
-                return Answer::More;
-            }
-            let credentials = look::window(buffer, run);
-            if !is_credentials(credentials) {
-                return Answer::No;
-            }
-            look::accept(run, Class::Credential, "authorization")
-        }
-    }
-}
-
-/// Not a placeholder, a type or a word of a sentence.
-fn is_credentials(value: &[u8]) -> bool {
-    /// Bytes from which letters alone are no word.
-    const LONG: usize = 20;
-    let in_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=_-.~".contains(byte);
-    value.len() >= MIN_LOOSE_VALUE
-        && !is_placeholder(value)
-        && (value.iter().any(u8::is_ascii_digit)
-            || (value.len() >= LONG && value.iter().all(in_token)))
-}
-
-fn find_credentials(cursor: &mut Cursor<'_>) -> Result<bool, Unfinished> {
-    /// Longest name of an authentication scheme, in bytes.
-    const MAX_SCHEME: usize = 24;
-    cursor.quote()?;
-    cursor.skip(MAX_BLANKS, is_blank)?;
-    if separator(cursor)?.is_none() {
-        return Ok(false);
-    }
-    cursor.skip(MAX_BLANKS, is_blank)?;
-    cursor.quote()?;
-    let scheme = cursor.skip(MAX_SCHEME, |byte| {
-        byte.is_ascii_alphabetic() || byte == b'-'
-    })?;
-    let blanks = cursor.skip(MAX_BLANKS, is_blank)?;
-    if blanks == 0 {
-        // No scheme: the whole field is the token.
-        cursor.at -= scheme;
-    }
-    Ok(true)
 }

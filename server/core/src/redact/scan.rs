@@ -9,7 +9,8 @@
 
 use std::collections::VecDeque;
 
-use super::look::{self, Answer, Class, End, Then};
+use super::look::{self, Answer, Class, End, Hit, Then};
+use super::marker;
 use super::private_key::{self, Step};
 use super::shapes::Shapes;
 
@@ -57,6 +58,12 @@ impl Scanner {
         (span.start < limit && first).then(|| self.spans.pop_front())?
     }
 
+    /// Whether the last span may be continued.
+    pub(super) fn goes_on(&self) -> bool {
+        let waits = self.spans.front().is_some_and(|span| span.kind.is_none());
+        waits || !matches!(self.mode, Mode::Clean)
+    }
+
     /// Scans on. Returns where the undecided bytes start.
     pub(super) fn scan(&mut self, shapes: Option<&Shapes>, buffer: &[u8], end: End) -> usize {
         let Some(shapes) = shapes else {
@@ -95,7 +102,7 @@ impl Scanner {
         match self.mode {
             Mode::Clean => self.seek(shapes, buffer, end),
             Mode::Swallow(class) => {
-                let run = look::run(buffer, self.at, class, end);
+                let run = look::whole_run(buffer, self.at, class, end);
                 self.hide(self.at, run.end, None);
                 self.at = run.end;
                 if !run.open {
@@ -150,6 +157,7 @@ impl Scanner {
                 self.at = start;
                 return false;
             }
+            Answer::Secret(hit) if is_hidden(buffer, &hit) => self.at = start + 1,
             Answer::Secret(hit) => {
                 self.hide(hit.start, hit.end, Some(hit.kind));
                 self.at = hit.end;
@@ -171,4 +179,10 @@ impl Scanner {
             self.spans.push_back(Span { start, end, kind });
         }
     }
+}
+
+/// Whether a marker stands where the secret would.
+fn is_hidden(buffer: &[u8], hit: &Hit) -> bool {
+    let text = buffer.get(hit.start..).unwrap_or_default();
+    marker::is_marker(text, hit.end - hit.start)
 }

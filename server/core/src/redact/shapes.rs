@@ -8,7 +8,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use super::logins::{self, Login};
 use super::look::{self, Answer, Class, End};
 use super::tokens::TOKENS;
-use super::{named, private_key};
+use super::{header, named, private_key};
 
 /// Anchors of the shapes that are more than a prefix.
 const OTHERS: &[(&str, Shape)] = &[
@@ -18,6 +18,8 @@ const OTHERS: &[(&str, Shape)] = &[
     ("bearer ", Shape::Bearer),
     ("-----begin ", Shape::PrivateKey),
     ("private-lines: ", Shape::PuttyKey),
+    ("q~", Shape::AzureSecret),
+    ("cookie:", Shape::Cookie),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,8 @@ enum Shape {
     Bearer,
     PrivateKey,
     PuttyKey,
+    AzureSecret,
+    Cookie,
     Login(Login),
     Named,
 }
@@ -105,7 +109,9 @@ impl Shapes {
     /// The first anchor at or behind `from`, the longest of those that start there.
     pub(super) fn next_anchor(&self, buffer: &[u8], from: usize) -> Option<Anchor> {
         let rest = buffer.get(from..)?;
-        let hit = self.automaton.find(rest)?;
+        let hit = self.automaton.find(rest);
+        super::work::add(hit.map_or(rest.len(), |hit| hit.end()));
+        let hit = hit?;
         Some(Anchor {
             start: from + hit.start(),
             end: from + hit.end(),
@@ -158,9 +164,11 @@ impl Shapes {
             Some(Shape::Jwt) if !inside_word => jwt(buffer, start, end),
             Some(Shape::Bearer) if !inside_word => bearer(buffer, behind, end),
             Some(Shape::Userinfo) => userinfo(buffer, behind, end),
-            Some(Shape::Authorization) => named::authorization(buffer, behind, end),
+            Some(Shape::Authorization) => header::authorization(buffer, behind, end),
             Some(Shape::PrivateKey) => private_key::begin(buffer, start, end),
             Some(Shape::PuttyKey) => private_key::begin_putty(buffer, start, behind, end),
+            Some(Shape::AzureSecret) => azure_secret(buffer, start, before, end),
+            Some(Shape::Cookie) => cookie(buffer, behind, end),
             Some(Shape::Login(login)) => logins::login(*login, buffer, behind, before, end),
             Some(Shape::Named) => named::named(buffer, start..behind, before, end),
             Some(Shape::Jwt | Shape::Bearer) | None => Answer::No,
@@ -211,6 +219,46 @@ fn bearer(buffer: &[u8], behind: usize, end: End) -> Answer {
         return Answer::No;
     }
     look::accept(run, Class::Credential, "bearer-token")
+}
+
+/// What follows the first four bytes of an application's secret: `abc8Q~…`.
+fn azure_secret(buffer: &[u8], start: usize, before: Option<u8>, end: End) -> Answer {
+    /// Fewest bytes behind the `~`.
+    const MIN_REST: usize = 31;
+    let begins = buffer.get(start..).is_some_and(|at| at.starts_with(b"Q~"));
+    if !begins || !matches!(before, Some(b'7' | b'8')) {
+        return Answer::No;
+    }
+    let run = look::run(buffer, start + b"Q~".len(), Class::Secret, end);
+    if run.open && run.len() < look::CERTAIN_AFTER {
+        return Answer::More;
+    }
+    if run.len() < MIN_REST || !look::is_random(look::window(buffer, run)) {
+        return Answer::No;
+    }
+    look::accept(look::Run { start, ..run }, Class::Secret, "azure-secret")
+}
+
+/// The cookies of a header, if one of them is more than a setting.
+fn cookie(buffer: &[u8], behind: usize, end: End) -> Answer {
+    /// Fewest bytes of a value that is no setting.
+    const MIN_SESSION: usize = 20;
+    let blank = usize::from(buffer.get(behind) == Some(&b' '));
+    let run = look::run(buffer, behind + blank, Class::Header, end);
+    if run.open && run.len() < look::CERTAIN_AFTER {
+        return Answer::More;
+    }
+    let mut pairs = look::window(buffer, run).split(|byte| *byte == b';');
+    let is_session = pairs.any(|pair| {
+        let value = pair.splitn(2, |byte| *byte == b'=').nth(1);
+        value.is_some_and(|value| {
+            value.len() >= MIN_SESSION && !value.contains(&b' ') && look::is_random(value)
+        })
+    });
+    match is_session {
+        true => look::accept(run, Class::Header, "cookie"),
+        false => Answer::No,
+    }
 }
 
 /// The password, or else the user that is a token, in `scheme://user:password@host`.

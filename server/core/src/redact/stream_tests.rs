@@ -279,3 +279,91 @@ proptest! {
         prop_assert_eq!(redact(&RedactionRules::none(), &split(&text, &cuts)), text);
     }
 }
+
+fn tagged() -> RedactionRules {
+    rules().with_key(crate::audit::HashKey::new([3; 32]))
+}
+
+#[test]
+fn equal_secrets_have_equal_tags_and_others_have_others() {
+    let rules = tagged();
+    let tag = |text: &str| {
+        let out = redact_text(&rules, text);
+        let at = out.rfind('#').unwrap();
+        (out[..at].to_owned(), out[at + 1..at + 5].to_owned())
+    };
+    let token = "ghp_a8Kd0Xz3Qm7Rt2Vb9Lc4a8Kd0Xz3Qm7Rt2Vb9Lc4";
+    let alone = tag(token);
+    assert_eq!(alone.0, "[REDACTED:github-token");
+    assert_eq!(tag(&format!("key is {token}, so")).1, alone.1);
+    assert_ne!(tag(&token.replace('K', "L")).1, alone.1);
+    let plain = tag("swordfish");
+    assert_eq!(plain.0, "[REDACTED:DB");
+    // base64 of it.
+    assert_eq!(tag("c3dvcmRmaXNo"), plain);
+    let other = RedactionRules::builtin().with_key(crate::audit::HashKey::new([4; 32]));
+    assert!(!redact_text(&other, token).contains(&alone.1));
+}
+
+#[test]
+fn tags_are_of_the_whole_secret_however_long_and_however_it_came() {
+    let rules = tagged();
+    let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n".repeat(90);
+    let key = |end: &str| format!("-----BEGIN RSA PRIVATE KEY-----\n{body}{end}\nafter\n");
+    let text = key("-----END RSA PRIVATE KEY-----");
+    let token = format!("sk-ant-api03-{}\n", "a8Kd0Xz3Qm".repeat(300));
+    for text in [text.as_str(), token.as_str()] {
+        let whole = redact(&rules, &[text.as_bytes()]);
+        assert!(whole.len() < 60, "{}", String::from_utf8_lossy(&whole));
+        for size in [1, 63, 64, 65, 1000] {
+            let chunks: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+            assert_eq!(redact(&rules, &chunks), whole, "chunks of {size}");
+        }
+    }
+    let cut = key("");
+    assert_ne!(
+        redact(&rules, &[cut.as_bytes()]),
+        redact(&rules, &[cut.replace("MIIE", "MIIF").as_bytes()])
+    );
+}
+
+#[test]
+fn what_was_hidden_once_stays_as_it_is() {
+    let rules = tagged();
+    for text in [
+        "password=hunter2hunter2x9 next",
+        "Authorization: Bearer a8Kd0Xz3Qm7Rt2Vb9Lc4\n",
+        "https://ann:s3cr3t-9x@example.org/",
+        "swordfish c3dvcmRmaXNo \"password\": \"a8Kd0Xz3Qm7\"",
+        "curl -u ann:a8Kd0Xz3Qm7 x",
+    ] {
+        let once = redact_text(&rules, text);
+        assert_ne!(once, text);
+        assert_eq!(redact_text(&rules, &once), once);
+    }
+}
+
+#[test]
+fn what_was_hidden_is_counted_by_name() {
+    let mut redactor = Redactor::new(&tagged());
+    let mut out = Vec::new();
+    redactor.push(b"swordfish swordfish\npassword=a8Kd0Xz3Qm7\n", &mut out);
+    redactor.finish(&mut out);
+    let counted: Vec<_> = redactor.counts().iter().collect();
+    assert_eq!(counted, [("DB", 2), ("named-secret", 1)]);
+}
+
+#[test]
+fn rules_can_grow_within_a_stream() {
+    let mut redactor = Redactor::new(&RedactionRules::builtin());
+    let mut out = Vec::new();
+    redactor.push(b"swordfish password=", &mut out);
+    redactor.set_rules(&rules());
+    redactor.push(b"a8Kd0Xz3Qm7 sword", &mut out);
+    redactor.push(b"fish\n", &mut out);
+    redactor.finish(&mut out);
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "swordfish password=[REDACTED:named-secret] [REDACTED:DB]\n"
+    );
+}

@@ -17,6 +17,18 @@ pub(super) struct Token {
     min: usize,
     /// Most bytes behind the prefix, if a longer run is something else.
     max: Option<usize>,
+    /// What stands before its prefix.
+    place: Place,
+}
+
+/// What may stand before a prefix.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// No letter or digit before one that begins with such, and one before any other: a
+    /// prefix that is the middle of a token needs the beginning.
+    Fitting,
+    /// Anything.
+    Anywhere,
 }
 
 const fn token(kind: &'static str, prefix: &'static str, class: Class, min: usize) -> Token {
@@ -26,6 +38,14 @@ const fn token(kind: &'static str, prefix: &'static str, class: Class, min: usiz
         class,
         min,
         max: None,
+        place: Place::Fitting,
+    }
+}
+
+const fn anywhere(kind: &'static str, prefix: &'static str, class: Class, min: usize) -> Token {
+    Token {
+        place: Place::Anywhere,
+        ..token(kind, prefix, class, min)
     }
 }
 
@@ -36,6 +56,7 @@ const fn fixed(kind: &'static str, prefix: &'static str, class: Class, length: u
         class,
         min: length,
         max: Some(length),
+        place: Place::Fitting,
     }
 }
 
@@ -55,7 +76,11 @@ pub(super) const TOKENS: &[Token] = &[
     token("google-token", "1//0", Class::Base64Url, 40),
     token("google-secret", "GOCSPX-", Class::Base64Url, 24),
     token("alibaba-key-id", "LTAI", Class::Alnum, 16),
+    fixed("tencent-key-id", "AKID", Class::Alnum, 32),
     token("yandex-key", "AQVN", Class::Base64Url, 35),
+    token("yandex-token", "t1.", Class::Dotted, 100),
+    token("cloudflare-key", "v1.0-", Class::Base64Url, 100),
+    token("azure-openai-key", "AzureAI-", Class::Base64Url, 40),
     token("digitalocean-token", "dop_v1_", Class::Alnum, 60),
     token("digitalocean-token", "doo_v1_", Class::Alnum, 60),
     token("digitalocean-token", "dor_v1_", Class::Alnum, 60),
@@ -82,15 +107,17 @@ pub(super) const TOKENS: &[Token] = &[
     token("vault-token", "hvb.", Class::Base64Url, 24),
     token("vault-token", "hvr.", Class::Base64Url, 24),
     token("terraform-token", ".atlasv1.", Class::Base64Url, 60),
-    token("doppler-token", "dp.pt.", Class::Alnum, 40),
+    token("doppler-token", "dp.pt.", Class::Dotted, 40),
     token("doppler-token", "dp.ct.", Class::Alnum, 40),
-    token("doppler-token", "dp.st.", Class::Alnum, 40),
+    token("doppler-token", "dp.st.", Class::Dotted, 40),
     token("doppler-token", "dp.sa.", Class::Alnum, 40),
     token("doppler-token", "dp.scim.", Class::Alnum, 40),
     token("doppler-token", "dp.audit.", Class::Alnum, 40),
     token("onepassword-token", "ops_eyJ", Class::Base64, 100),
     token("pulumi-token", "pul-", Class::Alnum, 40),
     token("infracost-key", "ico-", Class::Alnum, 32),
+    token("swarm-token", "SWMTKN-1-", Class::Base64Url, 60),
+    token("teleport-token", "tele_", Class::Base64Url, 32),
     token("age-key", "AGE-SECRET-KEY-1", Class::Capitals, 50),
     token("prefect-key", "pnu_", Class::Alnum, 36),
     // Git hosts and CI.
@@ -168,6 +195,9 @@ pub(super) const TOKENS: &[Token] = &[
     token("brevo-key", "xkeysib-", Class::Base64Url, 64),
     token("brevo-key", "xsmtpsib-", Class::Base64Url, 64),
     fixed("mailgun-key", "key-", Class::Alnum, 32),
+    fixed("twilio-key", "SK", Class::Hex, 32),
+    token("resend-key", "re_", Class::Base64Url, 32),
+    token("zoom-token", "zoom_", Class::Base64Url, 32),
     // Payment and commerce.
     token("stripe-key", "sk_live_", Class::Alnum, 16),
     token("stripe-key", "sk_test_", Class::Alnum, 16),
@@ -190,6 +220,16 @@ pub(super) const TOKENS: &[Token] = &[
     token("plaid-token", "access-development-", Class::Base64Url, 36),
     fixed("easypost-key", "EZAK", Class::Alnum, 54),
     fixed("easypost-key", "EZTK", Class::Alnum, 54),
+    token(
+        "braintree-token",
+        "access_token$production$",
+        Class::Hash,
+        40,
+    ),
+    token("braintree-token", "access_token$sandbox$", Class::Hash, 40),
+    token("adyen-key", "AQE", Class::Base64, 100),
+    token("lob-key", "live_pub_", Class::Alnum, 31),
+    token("paystack-key", "sk_paystack_", Class::Alnum, 32),
     token("shippo-token", "shippo_live_", Class::Alnum, 40),
     token("shippo-token", "shippo_test_", Class::Alnum, 40),
     token("duffel-token", "duffel_test_", Class::Base64Url, 43),
@@ -217,6 +257,11 @@ pub(super) const TOKENS: &[Token] = &[
     token("together-key", "tgp_v1_", Class::Base64Url, 32),
     token("tavily-key", "tvly-", Class::Base64Url, 24),
     token("jina-key", "jina_", Class::Base64Url, 48),
+    token("fireworks-key", "fw_", Class::Alnum, 22),
+    token("elevenlabs-key", "sk_", Class::Hex, 48),
+    token("voyage-key", "pa-", Class::Base64Url, 40),
+    token("firecrawl-key", "fc-", Class::Hex, 32),
+    token("e2b-key", "e2b_", Class::Hex, 40),
     token("wandb-key", "wandb_v1_", Class::Base64Url, 40),
     // Package registries.
     token("npm-token", "npm_", Class::Alnum, 36),
@@ -230,6 +275,31 @@ pub(super) const TOKENS: &[Token] = &[
     token("clojars-token", "CLOJARS_", Class::Alnum, 60),
     token("jfrog-key", "AKCp", Class::Alnum, 64),
     token("jfrog-token", "cmVmdGtu", Class::Alnum, 56),
+    // Private keys and password hashes as they stand in configurations.
+    token(
+        "private-key",
+        "LS0tLS1CRUdJTiBSU0EgUFJJVkFURS",
+        Class::Base64,
+        20,
+    ),
+    token("private-key", "LS0tLS1CRUdJTiBQUklWQVRF", Class::Base64, 20),
+    token("private-key", "LS0tLS1CRUdJTiBFQyBQUklW", Class::Base64, 20),
+    token("private-key", "LS0tLS1CRUdJTiBPUEVOU1NI", Class::Base64, 20),
+    token(
+        "private-key",
+        "LS0tLS1CRUdJTiBFTkNSWVBURU",
+        Class::Base64,
+        20,
+    ),
+    anywhere("password-hash", "$6$", Class::Hash, 60),
+    anywhere("password-hash", "$5$", Class::Hash, 43),
+    anywhere("password-hash", "$y$", Class::Hash, 50),
+    anywhere("password-hash", "$2a$", Class::Hash, 50),
+    anywhere("password-hash", "$2b$", Class::Hash, 50),
+    anywhere("password-hash", "$2y$", Class::Hash, 50),
+    anywhere("password-hash", "$argon2id$", Class::Hash, 50),
+    anywhere("password-hash", "$argon2i$", Class::Hash, 50),
+    anywhere("password-hash", "$apr1$", Class::Hash, 28),
     // Monitoring, analytics and documents.
     token("grafana-token", "glsa_", Class::Base64Url, 32),
     token("grafana-token", "glc_", Class::Base64, 32),
@@ -267,6 +337,9 @@ pub(super) const TOKENS: &[Token] = &[
     token("adobe-secret", "p8e-", Class::Alnum, 32),
 ];
 
+/// What the tokens in manuals end with.
+const EXAMPLE: &[u8] = b"EXAMPLE";
+
 impl Token {
     /// What the token with its prefix at `start` is. `before` is the byte before that.
     pub(super) fn ask(&self, buffer: &[u8], start: usize, before: Option<u8>, end: End) -> Answer {
@@ -274,8 +347,7 @@ impl Token {
         let starts_word = self
             .prefix
             .starts_with(|first: char| first.is_ascii_alphanumeric());
-        // A prefix that is the middle of a token needs the beginning, others the opposite.
-        if in_word == starts_word {
+        if self.place == Place::Fitting && in_word == starts_word {
             return Answer::No;
         }
         let rest = buffer.get(start..).unwrap_or_default();
@@ -289,7 +361,8 @@ impl Token {
         if run.open && run.len() < look::CERTAIN_AFTER {
             return Answer::More;
         }
-        if run.len() < self.min || !look::is_random(look::window(buffer, run)) {
+        let value = look::window(buffer, run);
+        if run.len() < self.min || !look::is_random(value) || value.ends_with(EXAMPLE) {
             return Answer::No;
         }
         let whole = look::Run { start, ..run };
@@ -303,7 +376,7 @@ mod tests {
     use crate::redact::{RedactionRules, redact_text};
 
     fn random(length: usize) -> String {
-        "7K2QX5M3RT9VB4LC8Z".chars().cycle().take(length).collect()
+        "7A2CE5D3BF9AB4EC8D".chars().cycle().take(length).collect()
     }
 
     #[test]
@@ -315,6 +388,7 @@ mod tests {
                 .starts_with(|c: char| c.is_ascii_alphanumeric())
             {
                 true => "",
+                false if token.place == Place::Anywhere => "",
                 false => "8",
             };
             let text = format!("see {head}{}{} here", token.prefix, random(token.min));

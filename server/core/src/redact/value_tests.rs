@@ -167,6 +167,19 @@ const PARTS: &[&str] = &[
     "xyz",
 ];
 
+#[test]
+fn a_stream_is_not_cut_within_an_escape_sequence() {
+    let rules = RedactionRules::none().with_values([("E", Secret::new("1mxyz"))]);
+    let text = b"\x1b[1m\x1b[1mxyz";
+    let mut redactor = Redactor::new(&rules);
+    let mut out = Vec::new();
+    for byte in text {
+        redactor.push(&[*byte], &mut out);
+    }
+    redactor.finish(&mut out);
+    assert_eq!(out, b"\x1b[1m\x1b[[REDACTED:E]");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 

@@ -2,12 +2,14 @@
 //! occurrence in each of a value's forms, overlapping ones too, and the beginning of one
 //! at the buffer's end.
 
+use std::sync::{Arc, LazyLock};
+
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use zeroize::Zeroizing;
 
 use super::forms::{Form, Writing, forms};
 use super::secret::Secret;
-use super::view::{Escapes, View};
+use super::view::{self, Escapes, View};
 
 /// Shortest value in bytes that can be registered: shorter ones occur by chance in
 /// any output, and hiding those shows more than it hides.
@@ -44,15 +46,42 @@ pub(super) enum Patience {
 pub(super) struct FoundValue {
     pub(super) start: usize,
     pub(super) end: usize,
-    /// Which name, as an index for [`Values::name`].
-    pub(super) name: usize,
+    pub(super) what: What,
 }
 
-/// The registered values, compiled.
-#[derive(Default)]
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum What {
+    /// A registered value, as an index for [`Values::named`].
+    Value(usize),
+    /// A token of a rule that was added, by the rule's index.
+    Token(usize),
+}
+
+/// Most bytes of values in a layer that takes more: what is added to a larger one gets a
+/// layer of its own, so that adding costs little however much is registered already.
+const MAX_GROWING_BYTES: usize = 4 * 1024;
+
+/// The registered values, in layers that are compiled each once.
+#[derive(Clone, Default)]
 pub(super) struct Values {
-    registered: Vec<(String, Secret)>,
+    layers: Vec<Arc<Layer>>,
+}
+
+/// Some registered values, compiled.
+struct Layer {
+    /// Values in the layers before this one.
+    before: usize,
+    registered: Vec<Registered>,
+    bytes: usize,
     compiled: Option<Compiled>,
+}
+
+/// One registered value and what stands for it.
+#[derive(Clone)]
+struct Registered {
+    name: String,
+    secret: Secret,
 }
 
 struct Compiled {
@@ -69,48 +98,76 @@ struct Compiled {
 }
 
 impl Values {
-    /// These and the `added` ones.
+    /// These and those of the `added` ones that are not among them.
     pub(super) fn with(&self, added: impl Iterator<Item = (String, Secret)>) -> Self {
-        let registered: Vec<_> = self.registered.iter().cloned().chain(added).collect();
-        let mut patterns: Vec<(Form, usize)> = Vec::new();
-        for (name, (_, secret)) in registered.iter().enumerate() {
-            patterns.extend(forms(secret).into_iter().map(|form| (form, name)));
+        let mut layers = self.layers.clone();
+        let mut new: Vec<Registered> = Vec::new();
+        for (name, secret) in added {
+            if !self.knows(&secret) && !new.iter().any(|known| known.secret == secret) {
+                new.push(Registered { name, secret });
+            }
         }
-        patterns.sort_by(|(a, an), (b, bn)| {
-            let first = (a.bytes.as_slice(), a.writing, !a.wraps, an);
-            first.cmp(&(b.bytes.as_slice(), b.writing, !b.wraps, bn))
-        });
-        patterns.dedup_by(|a, b| a.0.bytes == b.0.bytes);
-        let compiled = (!patterns.is_empty()).then(|| Compiled::new(patterns));
-        Self {
-            registered,
-            compiled,
+        if new.is_empty() {
+            return Self { layers };
+        }
+        let grows = |layer: &&Arc<Layer>| layer.bytes <= MAX_GROWING_BYTES;
+        let registered = match layers.last().filter(grows).cloned() {
+            Some(last) => {
+                layers.pop();
+                last.registered.iter().cloned().chain(new).collect()
+            }
+            None => new,
+        };
+        let before = layers.iter().map(|layer| layer.registered.len()).sum();
+        layers.push(Arc::new(Layer::new(before, registered)));
+        Self { layers }
+    }
+
+    /// Whether `secret` is registered.
+    pub(super) fn knows(&self, secret: &Secret) -> bool {
+        self.registered().any(|known| known.secret == *secret)
+    }
+
+    fn registered(&self) -> impl Iterator<Item = &Registered> {
+        self.layers.iter().flat_map(|layer| &layer.registered)
+    }
+
+    /// Where `buffer` may be cut at or before `at`.
+    pub(super) fn cut(&self, buffer: &[u8], at: usize) -> usize {
+        match self.layers.is_empty() {
+            true => at,
+            false => view::before_escape(buffer, at),
         }
     }
 
     pub(super) fn names(&self) -> Vec<&str> {
-        self.registered
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect()
+        self.registered().map(|known| known.name.as_str()).collect()
     }
 
-    pub(super) fn name(&self, index: usize) -> &str {
-        self.registered
-            .get(index)
-            .map_or("value", |(name, _)| name.as_str())
+    /// The name and the value that a [`FoundValue`] means.
+    pub(super) fn named(&self, index: usize) -> (&str, &Secret) {
+        static NONE: LazyLock<Secret> = LazyLock::new(|| Secret::new(Vec::new()));
+        self.registered()
+            .nth(index)
+            .map_or(("value", &NONE), |known| (&known.name, &known.secret))
+    }
+
+    fn compiled(&self) -> impl Iterator<Item = (&Compiled, usize)> {
+        let layers = self.layers.iter();
+        layers.filter_map(|layer| Some((layer.compiled.as_ref()?, layer.before)))
     }
 
     /// Every occurrence in `buffer`, sorted by start.
     pub(super) fn find(&self, buffer: &[u8]) -> Vec<FoundValue> {
-        let Some(compiled) = &self.compiled else {
-            return Vec::new();
-        };
         let mut found = Vec::new();
-        for view in views(buffer) {
-            compiled.find(buffer, &view, &mut found);
+        if self.layers.is_empty() {
+            return found;
         }
-        found.sort_by_key(|value| (value.start, std::cmp::Reverse(value.end), value.name));
+        for view in views(buffer) {
+            for (compiled, before) in self.compiled() {
+                compiled.find(buffer, &view, before, &mut found);
+            }
+        }
         found
     }
 
@@ -118,15 +175,41 @@ impl Values {
     /// of a value, or an escape sequence that may stand in one. Its length if there are
     /// none.
     pub(super) fn live_prefix(&self, buffer: &[u8], patience: Patience) -> usize {
-        let Some(compiled) = &self.compiled else {
+        if self.layers.is_empty() {
             return buffer.len();
-        };
+        }
         let from = buffer.len().saturating_sub(MAX_FOUND_BYTES - 1);
         let tail = buffer.get(from..).unwrap_or_default();
-        views(tail)
-            .map(|view| compiled.live_prefix(tail, &view, patience))
-            .min()
-            .map_or(buffer.len(), |at| from + at)
+        let mut live = buffer.len();
+        for view in views(tail) {
+            for (compiled, _) in self.compiled() {
+                live = live.min(from + compiled.live_prefix(tail, &view, patience));
+            }
+        }
+        live
+    }
+}
+
+impl Layer {
+    fn new(before: usize, registered: Vec<Registered>) -> Self {
+        let mut patterns: Vec<(Form, usize)> = Vec::new();
+        for (name, known) in registered.iter().enumerate() {
+            patterns.extend(forms(&known.secret).into_iter().map(|form| (form, name)));
+        }
+        patterns.sort_by(|(a, an), (b, bn)| {
+            let first = (a.bytes.as_slice(), a.writing, !a.wraps, an);
+            first.cmp(&(b.bytes.as_slice(), b.writing, !b.wraps, bn))
+        });
+        patterns.dedup_by(|a, b| a.0.bytes == b.0.bytes);
+        Self {
+            before,
+            bytes: registered
+                .iter()
+                .map(|known| known.secret.expose().len())
+                .sum(),
+            registered,
+            compiled: (!patterns.is_empty()).then(|| Compiled::new(patterns)),
+        }
     }
 }
 
@@ -180,7 +263,7 @@ impl Compiled {
         }
     }
 
-    fn find(&self, buffer: &[u8], view: &View, found: &mut Vec<FoundValue>) {
+    fn find(&self, buffer: &[u8], view: &View, before: usize, found: &mut Vec<FoundValue>) {
         // Most buffers hold no value, and the plain search is the faster one.
         if !self.automaton.is_match(&view.bytes) {
             return;
@@ -195,9 +278,9 @@ impl Compiled {
                 let place = buffer.get(start..end).unwrap_or_default();
                 memchr::memchr(b'\n', place).is_some()
             };
-            let name = *name;
+            let what = What::Value(before + *name);
             if end - start <= MAX_FOUND_BYTES && (*wraps || !wrapped()) {
-                found.push(FoundValue { start, end, name });
+                found.push(FoundValue { start, end, what });
             }
         }
     }

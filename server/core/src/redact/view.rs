@@ -37,6 +37,7 @@ pub(super) struct View {
 
 impl View {
     pub(super) fn new(buffer: &[u8], escapes: Escapes) -> Self {
+        super::work::add(buffer.len());
         let mut view = Self {
             bytes: Vec::with_capacity(buffer.len()),
             parts: Vec::new(),
@@ -111,6 +112,25 @@ impl View {
 /// `bytes` as they are seen when registered values are compared.
 pub(super) fn without_line_ends(bytes: &[u8]) -> Vec<u8> {
     View::new(bytes, Escapes::Kept).bytes
+}
+
+/// Where the escape sequence begins that `at` lies within; `at` itself where there is none.
+/// A buffer that began in the middle of one would be seen as another text.
+pub(super) fn before_escape(buffer: &[u8], at: usize) -> usize {
+    let mut from = 0;
+    while let Some(next) = buffer
+        .get(from..at)
+        .and_then(|rest| memchr::memchr(ESCAPE, rest))
+    {
+        let start = from + next;
+        from = match escape(buffer.get(start..).unwrap_or_default()) {
+            Sequence::Whole(length) if start + length > at => return start,
+            Sequence::Whole(length) => start + length,
+            Sequence::Cut => return start,
+            Sequence::None => start + 1,
+        };
+    }
+    at
 }
 
 /// How many carriage returns at the end belong to a line end behind it.

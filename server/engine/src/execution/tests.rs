@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use execgate_core::outcome::{Cause, ChannelTotals, ObservedBy, Outcome};
+use execgate_core::redact::RedactionCounts;
 
 use super::*;
 
@@ -84,7 +85,7 @@ fn end(execution: &Execution, ends: &BTreeMap<Channel, u64>) {
         channel,
         bytes,
         lines: 0,
-        redactions: 0,
+        redacted: RedactionCounts::default(),
         sha256: [0; 32],
     });
     execution.finish(Ending {

@@ -31,6 +31,7 @@ use super::{CloseReason, Message, Session, SessionState, Shell, ShellSpec};
 use crate::audit::Durability;
 use crate::error::Error;
 use crate::execution::{Command, CommandLine, EventKind, Execution, Notice};
+use crate::secrets::SecretVariables;
 use crate::transport::Transport;
 use environment::Rested;
 use reconnect::{Reconnecting, reconnected};
@@ -69,6 +70,7 @@ pub(crate) type Ended = Box<dyn FnOnce(&Session, &str) + Send>;
 pub(crate) struct StartRequest {
     pub(crate) execution: Arc<Execution>,
     pub(crate) command: Command,
+    pub(crate) secrets: SecretVariables,
     pub(crate) intent: ExecutionIntent,
     pub(crate) span: tracing::Span,
 }
@@ -262,6 +264,7 @@ impl Actor {
         let StartRequest {
             execution,
             command,
+            secrets,
             intent,
             span,
         } = request;
@@ -291,6 +294,7 @@ impl Actor {
             course: Course::begin(Arc::clone(&execution), &command, limit, span),
             script: command.line.text().into_owned(),
             command,
+            secrets,
             cwd: self.session.snapshot().cwd,
             input,
         };

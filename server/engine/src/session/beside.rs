@@ -19,10 +19,12 @@ use super::feed::{Feed, Last, record_inline};
 use super::ladder::Rung;
 use super::pump::{Pump, PumpEvent};
 use super::records::{self, Recorder};
+use super::redaction::FollowedRules;
 use super::{Nudge, Session, signals};
 use crate::audit::Durability;
 use crate::error::Error;
 use crate::execution::{Command, EventKind, Execution, Stdin};
+use crate::secrets::{SecretVariables, exposed};
 use crate::transport::{
     InputSource, ProcessControl, ProcessEnd, Program, ProgramStdin, ProgramStreams, SignalScope,
     Transport, TransportError,
@@ -47,7 +49,6 @@ pub(super) struct Beside {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) recorder: Recorder,
     pub(super) hash_key: HashKey,
-    pub(super) redaction: RedactionRules,
     pub(super) execution: Arc<Execution>,
     pub(super) intent: ExecutionIntent,
     pub(super) program: Program,
@@ -77,13 +78,14 @@ enum Wake {
 /// The program of an argv execution.
 pub(super) fn program(
     words: &[String],
-    command: &Command,
+    (command, secrets): (&Command, &SecretVariables),
     session_env: Vec<(String, String)>,
     cwd: String,
 ) -> Program {
     let mut env: BTreeMap<String, String> = session_env.into_iter().collect();
     env.insert("PWD".to_owned(), cwd.clone());
     env.extend(command.env.clone());
+    env.extend(exposed(secrets));
     Program {
         program: words.first().cloned().unwrap_or_default(),
         arguments: words.get(1..).unwrap_or_default().to_vec(),
@@ -124,7 +126,8 @@ impl Beside {
         );
         match self.transport.spawn(&self.program).await {
             Ok(process) => {
-                let mut pump = Pump::new(process, Pipeline::direct(self.redaction.clone()));
+                let (followed, rules) = FollowedRules::new(&self.session.redaction);
+                let mut pump = Pump::new(process, Pipeline::direct(rules), followed);
                 let writer = pump.take_stdin();
                 let mut life = Life {
                     feed: Feed::new(&self.execution, &self.command.stdin, writer, Last::Close),
@@ -222,7 +225,7 @@ impl Beside {
     async fn on_timer(&self, life: &mut Life, events: &mut Vec<PipelineEvent>) {
         let now = Instant::now();
         if life.pump.pipeline.holds_back() && now >= life.last_output + IDLE_FLUSH {
-            life.pump.pipeline.flush_idle(events);
+            life.pump.flush_idle(events);
             life.absorb(events);
         }
         if life.look.is_some_and(|look| now >= look) {

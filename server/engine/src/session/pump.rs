@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use execgate_core::pipeline::{Pipeline, PipelineEvent, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::redaction::FollowedRules;
 use crate::transport::{Process, ProcessControl, ProcessEnd, Writer};
 
 /// First and smallest size of a read, in bytes: an idle session should cost little.
@@ -28,6 +29,7 @@ const LEFT_BEHIND: usize = 4 * 1024 * 1024;
 pub(crate) struct Pump {
     process: Process,
     pub(crate) pipeline: Pipeline,
+    rules: FollowedRules,
     /// Written for the process, not yet taken by its channel.
     input: BytesMut,
     stdout: ReadBuffer,
@@ -47,10 +49,11 @@ pub(crate) enum PumpEvent {
 
 impl Pump {
     /// A pump for a process that has just started.
-    pub(crate) fn new(process: Process, pipeline: Pipeline) -> Self {
+    pub(crate) fn new(process: Process, pipeline: Pipeline, rules: FollowedRules) -> Self {
         Self {
             process,
             pipeline,
+            rules,
             input: BytesMut::new(),
             stdout: ReadBuffer::new(),
             stderr: ReadBuffer::new(),
@@ -80,6 +83,7 @@ impl Pump {
                 stdout,
                 stderr,
                 pipeline,
+                rules,
                 flooding,
             } = self;
             let (read_stdout, read_stderr) = (reading && stdout.open, reading && stderr.open);
@@ -95,6 +99,7 @@ impl Pump {
                 read = process.stdout.read_buf(stdout.room()), if read_stdout => {
                     if let Some(data) = stdout.took(read) {
                         *flooding = data.len() >= FAIR_READ;
+                        rules.refresh(pipeline);
                         pipeline.push(Stream::Stdout, data, events);
                         return PumpEvent::Output;
                     }
@@ -102,6 +107,7 @@ impl Pump {
                 read = read_optional(&mut process.stderr, stderr), if read_stderr => {
                     if let Some(data) = stderr.took(read) {
                         *flooding = data.len() >= FAIR_READ;
+                        rules.refresh(pipeline);
                         pipeline.push(Stream::Stderr, data, events);
                         return PumpEvent::Output;
                     }
@@ -134,6 +140,7 @@ impl Pump {
                 stdout,
                 stderr,
                 pipeline,
+                rules,
                 ..
             } = self;
             let (stream, read) = tokio::select! {
@@ -148,9 +155,21 @@ impl Pump {
             };
             if let Some(data) = read {
                 left = left.saturating_sub(data.len());
+                rules.refresh(pipeline);
                 pipeline.push(stream, data, events);
             }
         }
+    }
+
+    /// Lets go of what redaction holds back and may, under the rules of now.
+    pub(crate) fn flush_idle(&mut self, events: &mut Vec<PipelineEvent>) {
+        self.refresh();
+        self.pipeline.flush_idle(events);
+    }
+
+    /// Hands the pipeline what its session has learned since.
+    pub(crate) fn refresh(&mut self) {
+        self.rules.refresh(&mut self.pipeline);
     }
 
     /// The hold on the process.

@@ -135,7 +135,12 @@ fn totals(total: &execgate_core::outcome::ChannelTotals) -> Option<ChannelTotals
         channel,
         bytes: total.bytes,
         lines: total.lines,
-        redactions: total.redactions,
+        redactions: total.redacted.total(),
+        redacted: total
+            .redacted
+            .iter()
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect(),
         sha256: Digest(total.sha256),
     })
 }

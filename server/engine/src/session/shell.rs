@@ -1,14 +1,15 @@
 //! One running shell: its process, the framing into it and the pipeline out of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use execgate_core::environment::{self, Variable};
 use execgate_core::framing::{Framing, Nonce, Streams, Token};
 use execgate_core::pipeline::{Pipeline, PipelineEvent};
-use execgate_core::redact::RedactionRules;
 use execgate_core::shell::ShellKind;
 
 use super::pump::{Pump, PumpEvent};
+use super::redaction::{FollowedRules, SessionRedaction};
 use crate::error::Error;
 use crate::random;
 use crate::transport::{Program, ProgramStdin, ProgramStreams, Transport, WindowSize};
@@ -20,7 +21,7 @@ const READY_LIMIT: Duration = Duration::from_secs(10);
 const ENVIRONMENT_LIMIT: Duration = Duration::from_secs(2);
 
 /// How to start a shell, now and after it has ended.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct ShellSpec {
     /// Nothing where the session has no shell.
     pub(crate) kind: Option<ShellKind>,
@@ -28,7 +29,7 @@ pub(crate) struct ShellSpec {
     pub(crate) program: String,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) terminal: Option<WindowSize>,
-    pub(crate) redaction: RedactionRules,
+    pub(crate) redaction: Arc<SessionRedaction>,
 }
 
 /// A shell that takes commands.
@@ -66,13 +67,9 @@ impl Shell {
         let process = transport.spawn(&program).await?;
         let framing = Framing::new(Nonce::new(random::bytes()?), streams);
         let ready = Token::new(random::bytes()?);
-        let pipeline = Pipeline::new(
-            streams,
-            &framing.marker_start(),
-            spec.redaction.clone(),
-            &ready,
-        );
-        let mut pump = Pump::new(process, pipeline);
+        let (followed, rules) = FollowedRules::new(&spec.redaction);
+        let pipeline = Pipeline::new(streams, &framing.marker_start(), rules, &ready);
+        let mut pump = Pump::new(process, pipeline, followed);
         pump.write(&framing.init(&ready));
         let mut shell = Self { pump, framing };
         let cwd = tokio::time::timeout(READY_LIMIT, shell.until_ready())

@@ -11,6 +11,7 @@
 mod argv;
 mod fence;
 mod gate;
+mod hidden;
 mod interactive;
 mod lifecycle;
 mod record;

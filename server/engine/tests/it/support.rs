@@ -11,7 +11,7 @@ use execgate_core::budget::OutputBudget;
 use execgate_core::ids::Principal;
 use execgate_core::outcome::Outcome;
 use execgate_core::policy::Policy;
-use execgate_core::redact::RedactionRules;
+use execgate_core::redact::{RedactionRules, Secret};
 use execgate_engine::audit::{AuditQuery, AuditRecord, AuditStore, SegmentLog, SegmentLogOptions};
 use execgate_engine::execution::{
     Command, CommandLine, DEFAULT_GRACE, ExecResult, Follower, Notice, Overflow, Retention,
@@ -20,8 +20,9 @@ use execgate_engine::execution::{
 use execgate_engine::fence::FenceSettings;
 use execgate_engine::isolation::Demand;
 use execgate_engine::local::{LocalSettings, LocalUser};
+use execgate_engine::secrets::{NamedSecret, NamedSecrets};
 use execgate_engine::session::{
-    OnShellExit, OnTransportLoss, Session, SessionSettings, WantedShell,
+    AddedRedaction, OnShellExit, OnTransportLoss, Session, SessionSettings, WantedShell,
 };
 use execgate_engine::target::Target;
 use execgate_engine::transport::Leftovers;
@@ -31,6 +32,9 @@ use execgate_engine::{Engine, EngineSettings, Error};
 
 /// Shells that every machine with the test packages has.
 pub(crate) const SHELLS: [&str; 3] = ["bash", "dash", "busybox"];
+
+/// The value of the secret `deploy`, which the gate keeps for local sessions.
+pub(crate) const DEPLOY_SECRET: &str = "it's the $deploy key\\93";
 
 pub(crate) struct Gate {
     pub(crate) engine: Arc<Engine>,
@@ -80,6 +84,13 @@ impl Gate {
             docker: DockerSettings::default(),
             policy,
             redaction: RedactionRules::builtin(),
+            secrets: NamedSecrets::new([(
+                "deploy".to_owned(),
+                NamedSecret {
+                    value: Secret::new(DEPLOY_SECRET),
+                    targets: vec!["local".to_owned()],
+                },
+            )]),
             hash_key: HashKey::new([7; 32]),
             max_sessions: 64,
             max_command_bytes: 1024 * 1024,
@@ -176,6 +187,8 @@ pub(crate) fn defaults() -> SessionSettings {
         shell: WantedShell::Best,
         cwd: None,
         env: BTreeMap::new(),
+        secrets: Vec::new(),
+        redaction: AddedRedaction::default(),
         terminal: None,
         policy: None,
         output_budget: OutputBudget::default(),
@@ -198,6 +211,7 @@ pub(crate) fn command(script: &str) -> Command {
         timeout_action: TimeoutAction::Ladder,
         grace: DEFAULT_GRACE,
         env: BTreeMap::new(),
+        secrets: Vec::new(),
         cwd: None,
         expected_generation: None,
         queue_if_busy: false,

@@ -16,8 +16,8 @@ use v1::execution_spec::{Command as ProtoCommand, Stdin};
 use super::budget::budget;
 use super::fields::{self, duration, enumeration};
 use super::read::channel;
-use super::session::{no_checkpoints, no_secrets};
-use super::{Page, session_id};
+use super::session::no_checkpoints;
+use super::{Page, secrets, session_id};
 use crate::grpc::edge::{Edge, MAX_TIMEOUT};
 use crate::grpc::refusal::Refusal;
 use crate::grpc::to_proto;
@@ -227,7 +227,8 @@ fn command(spec: v1::ExecutionSpec, edge: &Edge) -> Result<Command, Refusal> {
         v1::OverflowAction::Evict => Overflow::Evict,
     };
     no_checkpoints("spec.checkpoint", spec.checkpoint)?;
-    no_secrets("spec.secrets", &spec.secrets)?;
+    let mut env = fields::environment("spec.env", spec.env)?;
+    let secrets = secrets::references("spec.secrets", spec.secrets, &mut env)?;
     let grace = fields::duration_or_zero("spec.grace_period", spec.grace_period, MAX_GRACE)?;
     Ok(Command {
         line,
@@ -235,7 +236,8 @@ fn command(spec: v1::ExecutionSpec, edge: &Edge) -> Result<Command, Refusal> {
         timeout: duration("spec.timeout", spec.timeout, MAX_TIMEOUT)?,
         timeout_action,
         grace: grace.unwrap_or(DEFAULT_GRACE),
-        env: fields::environment("spec.env", spec.env)?,
+        env,
+        secrets,
         cwd: fields::path("spec.cwd", spec.cwd)?,
         expected_generation: None,
         queue_if_busy: false,

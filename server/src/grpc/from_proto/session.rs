@@ -12,7 +12,7 @@ use v1::create_session_request::Target as ProtoTarget;
 
 use super::budget::budget;
 use super::fields::{self, duration, enumeration};
-use super::{Page, fence, policy};
+use super::{Page, fence, policy, secrets};
 use crate::grpc::edge::{Edge, MAX_TIMEOUT};
 use crate::grpc::refusal::Refusal;
 use crate::grpc::to_proto;
@@ -58,12 +58,12 @@ pub(crate) fn new_session(
     refuse_missing(&request.workspace, "field workspace")?;
     refuse_missing(&request.from_checkpoint, "field from_checkpoint")?;
     no_checkpoints("checkpoints", request.checkpoints)?;
-    no_secrets("secrets", &request.secrets)?;
     let fence = fence::demand(request.fence.unwrap_or_default(), &edge.defaults.require)?;
     let id = fields::given(request.session_id)
         .map(|id| fields::session_id(&id))
         .transpose()?;
     let mut env = fields::environment("env", request.env)?;
+    let secrets = secrets::references("secrets", request.secrets, &mut env)?;
     let defaults = &edge.defaults;
     let lifetime = lifetime(request.max_lifetime, defaults.max_lifetime)?;
     let budget = request
@@ -80,6 +80,8 @@ pub(crate) fn new_session(
             .map(|t| terminal(t, &mut env))
             .transpose()?,
         env,
+        secrets,
+        redaction: secrets::added_redaction(request.redaction.unwrap_or_default())?,
         policy: policy::session_policy(request.policy.unwrap_or_default())?,
         output_budget: budget
             .transpose()?
@@ -154,13 +156,6 @@ pub(super) fn no_checkpoints(field: &str, mode: i32) -> Result<(), Refusal> {
         v1::CheckpointMode::Auto | v1::CheckpointMode::Every => {
             Err(Refusal::not_implemented(format!("field {field}")))
         }
-    }
-}
-
-pub(super) fn no_secrets(field: &str, secrets: &[v1::SecretReference]) -> Result<(), Refusal> {
-    match secrets.is_empty() {
-        true => Ok(()),
-        false => Err(Refusal::not_implemented(format!("field {field}"))),
     }
 }
 

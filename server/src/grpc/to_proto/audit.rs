@@ -265,5 +265,13 @@ fn totals(totals: &ChannelTotals) -> v1::ChannelTotals {
         lines: totals.lines,
         redactions: totals.redactions,
         sha256: digest(&totals.sha256),
+        redacted: totals
+            .redacted
+            .iter()
+            .map(|(name, count)| v1::RedactionCount {
+                name: name.clone(),
+                count: *count,
+            })
+            .collect(),
     }
 }

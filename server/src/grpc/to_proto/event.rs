@@ -37,7 +37,7 @@ impl ExecutionView {
             generation: snapshot.generation,
             kind: command_kind(self.execution.kind).into(),
             command: Edge::shown_command(&self.execution.command),
-            cwd: self.edge.redact(&snapshot.cwd),
+            cwd: self.session.redact(&snapshot.cwd),
             start_time: self.execution.started().map(timestamp),
             timeout: self.timeout.map(duration),
             deduplicated: self.deduplicated,
@@ -50,7 +50,7 @@ impl ExecutionView {
         let generation = self.session.snapshot().generation;
         let started = self.execution.started();
         let ending = self.execution.ending()?;
-        Some(finished(&ending, started, generation, &self.edge))
+        Some(finished(&ending, started, generation, &self.session))
     }
 }
 
@@ -82,14 +82,14 @@ pub(crate) fn event_kind(kind: EventKind, number: u64, view: &ExecutionView) -> 
             }
             .into(),
         }),
-        EventKind::Notice(happened) => Kind::Notice(notice(&happened, number, &view.edge)),
+        EventKind::Notice(happened) => Kind::Notice(notice(&happened, number, &view.session)),
         EventKind::Finished(ending) => {
             let generation = view.session.snapshot().generation;
             Kind::Finished(finished(
                 &ending,
                 view.execution.started(),
                 generation,
-                &view.edge,
+                &view.session,
             ))
         }
     }
@@ -107,7 +107,7 @@ pub(crate) fn channel(channel: Channel) -> v1::Channel {
 
 /// A notice.
 #[expect(clippy::too_many_lines, reason = "one table, a row for each notice")]
-pub(crate) fn notice(notice: &Notice, number: u64, edge: &Edge) -> v1::Notice {
+pub(crate) fn notice(notice: &Notice, number: u64, session: &Session) -> v1::Notice {
     let (message, kind) = match notice {
         Notice::TimeoutFired { limit } => (
             format!(
@@ -165,8 +165,8 @@ pub(crate) fn notice(notice: &Notice, number: u64, edge: &Edge) -> v1::Notice {
                 format!("another shell took its place: {reason}; {lost}"),
                 Some(NoticeKind::ShellRestarted(v1::ShellRestarted {
                     generation: *generation,
-                    reason: edge.redact(reason),
-                    lost: vec![edge.redact(lost)],
+                    reason: session.redact(reason),
+                    lost: vec![session.redact(lost)],
                     cwd: String::new(),
                 })),
             )
@@ -180,7 +180,7 @@ pub(crate) fn notice(notice: &Notice, number: u64, edge: &Edge) -> v1::Notice {
     };
     v1::Notice {
         number,
-        message: edge.redact(&message),
+        message: session.redact(&message),
         kind,
         time: None,
     }

@@ -62,7 +62,7 @@ pub(crate) fn result(result: ExecResult, view: &ExecutionView) -> v1::ExecResult
         view.session.settings.terminal.is_some() && view.execution.kind == CommandKind::Script;
     let notices = (1..)
         .zip(&result.notices)
-        .map(|(number, n)| notice(n, number, &view.edge));
+        .map(|(number, n)| notice(n, number, &view.session));
     let notices = notices.collect();
     let truncated = result.stdout.report.truncated || result.stderr.report.truncated;
     let mut message = v1::ExecResult {

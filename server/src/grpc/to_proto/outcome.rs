@@ -6,19 +6,19 @@ use bytes::Bytes;
 use execgate_core::outcome::{
     Cause, ChannelTotals, Ending, LaunchFailureKind, ObservedBy, Outcome, signal_name,
 };
+use execgate_engine::session::Session;
 use execgate_proto::v1;
 use v1::outcome::Result as ProtoResult;
 
 use super::channel;
 use super::time::{duration, timestamp};
-use crate::grpc::edge::Edge;
 
 /// The end of an execution that began at `started`, in a session now of `generation`.
 pub(super) fn finished(
     ending: &Ending,
     started: Option<SystemTime>,
     generation: u64,
-    edge: &Edge,
+    session: &Session,
 ) -> v1::Finished {
     v1::Finished {
         outcome: Some(outcome(&ending.outcome)),
@@ -35,7 +35,7 @@ pub(super) fn finished(
         cwd: ending
             .cwd
             .as_deref()
-            .map(|cwd| edge.redact(cwd))
+            .map(|cwd| session.redact(cwd))
             .unwrap_or_default(),
         channels: ending.totals.iter().map(totals).collect(),
         generation,
@@ -47,8 +47,16 @@ fn totals(totals: &ChannelTotals) -> v1::ChannelTotals {
         channel: channel(totals.channel).into(),
         bytes: totals.bytes,
         lines: totals.lines,
-        redactions: totals.redactions,
+        redactions: totals.redacted.total(),
         sha256: Bytes::copy_from_slice(&totals.sha256),
+        redacted: totals
+            .redacted
+            .iter()
+            .map(|(name, count)| v1::RedactionCount {
+                name: name.to_owned(),
+                count,
+            })
+            .collect(),
     }
 }
 

@@ -7,13 +7,13 @@ use execgate_core::policy::{
 };
 use execgate_proto::v1;
 
-use crate::grpc::edge::Edge;
+use crate::grpc::edge::{Edge, Shown};
 
 /// A judgement, with what a caller may see of the command.
 pub(crate) fn verdict(
     judgement: &Judgement,
     policy: &PolicyStack,
-    edge: &Edge,
+    shown: Shown<'_>,
 ) -> v1::PolicyVerdict {
     let answer = match &judgement.verdict {
         Verdict::Allowed(allowed) => v1::PolicyVerdict {
@@ -21,13 +21,13 @@ pub(crate) fn verdict(
             rule_id: allowed.rule.clone().unwrap_or_else(|| "default".to_owned()),
             ..v1::PolicyVerdict::default()
         },
-        Verdict::Denied(denial) => denied(denial, edge),
+        Verdict::Denied(denial) => denied(denial, shown),
     };
     let found = &judgement.commands;
     let beyond = found.iter().filter(|command| command.beyond).map(beyond);
     v1::PolicyVerdict {
         layer: Edge::layer(judgement.layer).to_owned(),
-        commands: found.iter().map(|found| command(found, edge)).collect(),
+        commands: found.iter().map(|found| command(found, shown)).collect(),
         unresolved: judgement
             .unresolved
             .iter()
@@ -40,14 +40,14 @@ pub(crate) fn verdict(
     }
 }
 
-fn denied(denial: &Denial, edge: &Edge) -> v1::PolicyVerdict {
+fn denied(denial: &Denial, shown: Shown<'_>) -> v1::PolicyVerdict {
     v1::PolicyVerdict {
         decision: v1::Decision::Deny.into(),
         rule_id: denial.rule.clone(),
-        reason: edge.redact(&denial.reason),
+        reason: shown.redact(&denial.reason),
         suggestion: denial.suggestion.clone().unwrap_or_default(),
         span: Some(span(&denial.span)),
-        excerpt: edge.redact(&denial.excerpt),
+        excerpt: shown.redact(&denial.excerpt),
         ..v1::PolicyVerdict::default()
     }
 }
@@ -68,24 +68,24 @@ fn beyond(command: &FoundCommand) -> v1::Unresolved {
     }
 }
 
-fn command(found: &FoundCommand, edge: &Edge) -> v1::SimpleCommand {
+fn command(found: &FoundCommand, shown: Shown<'_>) -> v1::SimpleCommand {
     let assignments = found.assignments.iter();
     let redirects = found.redirects.iter();
     let nested = (!found.wrappers.is_empty()).then_some(v1::CommandContext::NestedShell);
     let shell = |name: &String| matches!(name.as_str(), "sh" | "bash" | "dash" | "ash" | "eval");
     let nested = nested.filter(|_| found.wrappers.iter().any(shell));
     v1::SimpleCommand {
-        words: found.words.iter().map(|found| word(found, edge)).collect(),
+        words: found.words.iter().map(|found| word(found, shown)).collect(),
         assignments: assignments
             .map(|(name, value)| v1::Assignment {
                 name: name.clone(),
-                value: Some(word(value, edge)),
+                value: Some(word(value, shown)),
             })
             .collect(),
         redirects: redirects
             .map(|(operator, target)| v1::Redirect {
                 operator: (*operator).to_owned(),
-                target: Some(word(target, edge)),
+                target: Some(word(target, shown)),
             })
             .collect(),
         contexts: found
@@ -105,14 +105,14 @@ fn command(found: &FoundCommand, edge: &Edge) -> v1::SimpleCommand {
     }
 }
 
-fn word(word: &FoundWord, edge: &Edge) -> v1::Word {
+fn word(word: &FoundWord, shown: Shown<'_>) -> v1::Word {
     let knowledge = match word.knowledge {
         Knowledge::Literal => v1::WordKnowledge::Literal,
         Knowledge::Partial => v1::WordKnowledge::Partial,
         Knowledge::Unknown => v1::WordKnowledge::Unknown,
     };
     v1::Word {
-        text: edge.redact(&word.text),
+        text: shown.redact(&word.text),
         knowledge: knowledge.into(),
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn session(session: &Session, executions: usize, edge: &Edge) -> v1::
         state: session_state(&snapshot.state).into(),
         end: end(&snapshot),
         generation: snapshot.generation,
-        cwd: edge.redact(&snapshot.cwd),
+        cwd: session.redact(&snapshot.cwd),
         create_time: Some(timestamp(session.created)),
         last_active_time: Some(timestamp(snapshot.last_active)),
         expire_time: Some(timestamp(session.expires())),
@@ -146,20 +146,20 @@ pub(super) fn session_loss(loss: SessionLoss) -> v1::SessionEndReason {
 }
 
 /// A process in the background of a session.
-pub(crate) fn job(job: &Job, edge: &Edge) -> v1::BackgroundJob {
+pub(crate) fn job(job: &Job, session: &Session) -> v1::BackgroundJob {
     v1::BackgroundJob {
         pid: u32::try_from(job.pid).unwrap_or_default(),
-        command: edge.redact_process(&job.command),
+        command: Edge::shown_process(&job.command, session),
         // Once it has left the processes of its command, nobody knows whose it was.
         execution_id: String::new(),
     }
 }
 
 /// A process that ended with its session.
-pub(crate) fn ended_process(process: &EndedProcess, edge: &Edge) -> v1::EndedProcess {
+pub(crate) fn ended_process(process: &EndedProcess, session: &Session) -> v1::EndedProcess {
     v1::EndedProcess {
         pid: u32::try_from(process.pid).unwrap_or_default(),
-        command: edge.redact_process(&process.command),
+        command: Edge::shown_process(&process.command, session),
         signal: signal_name(process.signal),
     }
 }
@@ -210,7 +210,14 @@ fn settings(settings: &SessionSettings) -> v1::SessionSettings {
         keep_background: settings.leftovers == Leftovers::Keep,
         workspace: String::new(),
         checkpoints: v1::CheckpointMode::Off.into(),
-        secrets: Vec::new(),
+        secrets: settings
+            .secrets
+            .iter()
+            .map(|secret| v1::SecretReference {
+                name: secret.name.clone(),
+                variable: secret.variable.clone(),
+            })
+            .collect(),
     }
 }
 

@@ -187,7 +187,7 @@ impl Seen {
             if any {
                 seen.to_owned()
             } else {
-                at(dir, expected)
+                tagged(&at(dir, expected), seen.as_bytes())
             }
         };
         let or = |expected: &Option<String>, seen: &str, default: &str| match expected {
@@ -237,7 +237,14 @@ impl Seen {
         };
         let seen = self.output.get(channel).cloned().unwrap_or_default();
         let any = wanted.is_any() && !seen.0.is_empty();
-        let bytes = if any { seen.0 } else { wanted.bytes(dir) };
+        let bytes = if any {
+            seen.0
+        } else {
+            match String::from_utf8(wanted.bytes(dir)) {
+                Ok(text) => tagged(&text, &seen.0).into_bytes(),
+                Err(bytes) => bytes.into_bytes(),
+            }
+        };
         let explicit = expect.totals.get(channel).cloned().unwrap_or_default();
         into.totals.insert(channel, totals(&bytes, explicit));
         if !self.budgets.is_empty() {
@@ -247,6 +254,21 @@ impl Seen {
         }
         into.output.insert(channel, Shown(bytes));
     }
+}
+
+/// `wanted` with each `@tag@` replaced by the tag that `seen` has in its place: tags are
+/// made with a server's own key.
+fn tagged(wanted: &str, seen: &[u8]) -> String {
+    let seen = String::from_utf8_lossy(seen);
+    let tags = seen.split("[REDACTED:").skip(1).filter_map(|rest| {
+        let (marker, _) = rest.split_once(']')?;
+        let (_, tag) = marker.split_once('#')?;
+        let digits = tag.len() == 4 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
+        digits.then(|| tag.to_owned())
+    });
+    tags.fold(wanted.to_owned(), |text, tag| {
+        text.replacen("@tag@", &tag, 1)
+    })
 }
 
 /// The channels of a session, with or without a terminal.

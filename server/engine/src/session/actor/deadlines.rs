@@ -23,7 +23,7 @@ impl Actor {
             && now >= self.last_output + IDLE_FLUSH
             && shell.pump.pipeline.holds_back()
         {
-            shell.pump.pipeline.flush_idle(events);
+            shell.pump.flush_idle(events);
             self.take_output(events).await;
         }
         if self

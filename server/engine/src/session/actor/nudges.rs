@@ -146,6 +146,7 @@ impl Actor {
         let StartRequest {
             execution,
             command,
+            secrets,
             intent,
             span,
         } = request;
@@ -165,13 +166,12 @@ impl Actor {
                 .into(),
             None => here,
         };
-        let program = program(words, &command, self.exported().to_vec(), cwd);
+        let program = program(words, (&command, &secrets), self.exported().to_vec(), cwd);
         let task = Beside {
             session: Arc::clone(&self.session),
             transport: Arc::clone(&self.transport),
             recorder: self.recorder.clone(),
             hash_key: self.hash_key.clone(),
-            redaction: self.spec.redaction.clone(),
             nudges: self.session.enter_beside(&execution.id),
             execution,
             intent,

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::execution::Command;
 use crate::random;
+use crate::secrets::{SecretVariables, exposed};
 use crate::session::Shell;
 use crate::session::course::Course;
 use crate::session::feed::{Feed, Last};
@@ -38,6 +39,7 @@ pub(super) struct Beginning {
     pub(super) course: Course,
     pub(super) script: String,
     pub(super) command: Command,
+    pub(super) secrets: SecretVariables,
     /// The shell's directory now.
     pub(super) cwd: String,
     pub(super) input: Option<NamedInput>,
@@ -54,11 +56,12 @@ impl Running {
             course,
             script,
             command,
+            secrets,
             cwd,
             input,
         } = beginning;
         let token = Token::new(random::bytes()?);
-        let env: Vec<(String, String)> = command.env.into_iter().collect();
+        let env: Vec<(String, String)> = command.env.into_iter().chain(exposed(&secrets)).collect();
         let cwd_before = command.cwd.is_some().then_some(cwd);
         let framed = Framed {
             script: &script,
@@ -67,6 +70,7 @@ impl Running {
             cwd_before: cwd_before.as_deref(),
             stdin: input.as_ref().map(|input| input.path.as_str()),
         };
+        shell.pump.refresh();
         shell.pump.pipeline.begin(&token, events);
         shell.pump.write(&shell.framing.command(&framed, &token));
         let keyboard = shell.pump.control().keyboard();
