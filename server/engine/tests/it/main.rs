@@ -9,6 +9,7 @@
 )]
 
 mod argv;
+mod bypass;
 mod fence;
 mod gate;
 mod hidden;
