@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use execgate_core::budget::OutputBudget;
-use execgate_core::policy::{Denial, PolicyStack};
+use execgate_core::policy::{Decision, Denial, Judgement, PolicyStack, ProgramFate};
 use execgate_core::redact::redact_text;
 use execgate_core::shell::ShellKind;
-use execgate_engine::isolation::ControlKind;
+use execgate_engine::isolation::{ControlKind, ControlLevel};
 use execgate_engine::session::Session;
 use execgate_engine::{Engine, Error};
 
@@ -80,6 +80,31 @@ impl Edge {
         match session {
             Some(session) => session.policy(),
             None => self.engine.policy().stack(None),
+        }
+    }
+
+    /// Whether the kernel, too, keeps the session (one like any other, where there is none)
+    /// from a program that is denied here.
+    pub(crate) fn enforcement(
+        &self,
+        judgement: &Judgement,
+        session: Option<&Session>,
+    ) -> ControlLevel {
+        let isolation = session.map_or(self.engine.isolation(), |session| &session.isolation);
+        let policy = self.policy_of(session);
+        let denied = judgement.commands.iter();
+        let denied = denied.filter(|command| command.decision == Decision::Deny);
+        let withheld = denied
+            .filter_map(|command| command.program.as_deref())
+            .any(|program| policy.program(program) == ProgramFate::Denied);
+        let rows = isolation.controls.iter();
+        let row = rows.filter(|row| row.kind == ControlKind::ProgramExecution);
+        match withheld {
+            true => row
+                .map(|row| row.level)
+                .next()
+                .unwrap_or(ControlLevel::Advisory),
+            false => ControlLevel::Advisory,
         }
     }
 

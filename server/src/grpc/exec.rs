@@ -113,7 +113,8 @@ impl Execs {
             }
             Verdict::Allowed(_) => {
                 let shown = self.edge.shown(Some(&session));
-                Ok(to_proto::verdict(&judgement, &policy, shown))
+                let enforcement = self.edge.enforcement(&judgement, Some(&session));
+                Ok(to_proto::verdict(&judgement, &policy, shown, enforcement))
             }
         }
     }
@@ -398,7 +399,9 @@ impl ExecService for Execs {
             }),
         };
         let shown = self.edge.shown(session.as_deref());
-        let verdict = Some(to_proto::verdict(&judgement, &policy, shown));
+        let enforcement = self.edge.enforcement(&judgement, session.as_deref());
+        let verdict = to_proto::verdict(&judgement, &policy, shown, enforcement);
+        let verdict = Some(verdict);
         Ok(Response::new(v1::EvaluatePolicyResponse { verdict }))
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use execgate_client::proto::{self, Decision, ExecutionState};
+use execgate_client::proto::{self, Decision, EnforcementLevel, ExecutionState};
 use execgate_client::{
     Channel, Client, Code, Command, Error, ErrorReason, Event, OnDisconnect, Outcome, Resume,
     Session,
@@ -224,6 +224,11 @@ async fn a_command_is_judged_without_being_run() {
     let refusal = error.refusal().unwrap();
     assert_eq!(refusal.metadata["rule"], verdict.rule_id);
     assert_eq!(refusal.suggestion.as_deref(), Some(&*verdict.suggestion));
+    // Its arguments are the policy's to judge; a program that is denied as such is the
+    // kernel's, too. Other rules of this policy have arguments, so that is one in part.
+    assert_eq!(verdict.enforcement(), EnforcementLevel::Advisory);
+    let verdict = session.evaluate("mkfs.ext4 /dev/sda").await.unwrap();
+    assert_eq!(verdict.enforcement(), EnforcementLevel::Partial);
     let verdict = session.evaluate("echo fine").await.unwrap();
     assert_eq!(verdict.decision(), Decision::Allow);
 }

@@ -75,8 +75,8 @@ fn body(body: AuditBody) -> Option<Body> {
             target: created.target,
             shell: created.shell,
             policy_hash: digest(&created.policy_hash),
+            fence: Some(super::fence::recorded(&created.isolation)),
             isolation: created.isolation,
-            fence: None,
         }),
         AuditBody::SessionClosed(closed) => Body::SessionClosed(v1::SessionClosedRecord {
             end_reason: end_reason(&closed.reason).into(),

@@ -5,6 +5,7 @@ use execgate_core::policy::{
     Context, Decision, Denial, FoundCommand, FoundWord, Judgement, Knowledge, PolicyStack,
     Unresolved, Verdict,
 };
+use execgate_engine::isolation::ControlLevel;
 use execgate_proto::v1;
 
 use crate::grpc::edge::{Edge, Shown};
@@ -14,6 +15,7 @@ pub(crate) fn verdict(
     judgement: &Judgement,
     policy: &PolicyStack,
     shown: Shown<'_>,
+    enforcement: ControlLevel,
 ) -> v1::PolicyVerdict {
     let answer = match &judgement.verdict {
         Verdict::Allowed(allowed) => v1::PolicyVerdict {
@@ -35,7 +37,7 @@ pub(crate) fn verdict(
             .chain(beyond)
             .collect(),
         policy_hash: HEXLOWER.encode(&policy.content_hash()),
-        enforcement: v1::EnforcementLevel::Advisory.into(),
+        enforcement: super::fence::level(enforcement).into(),
         ..answer
     }
 }
