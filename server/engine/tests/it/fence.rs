@@ -110,7 +110,7 @@ async fn a_denied_program_does_not_run_even_where_no_policy_reads_the_command() 
 #[tokio::test]
 async fn an_allow_list_lets_the_kernel_execute_nothing_else() {
     let policy = Policy::from_toml(
-        "default = \"deny\"\n[[rule]]\nid = \"ls\"\neffect = \"allow\"\nprogram = \"ls\"\n\
+        "default = \"deny\"\nunresolved = \"allow\"\n[[rule]]\nid = \"ls\"\neffect = \"allow\"\nprogram = \"ls\"\n\
          [[rule]]\nid = \"python\"\neffect = \"allow\"\nprogram = \"python3\"\n",
     );
     let gate = Gate::with_policy(policy.unwrap()).await;
