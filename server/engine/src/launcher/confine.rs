@@ -16,7 +16,7 @@ use rustix::thread::{set_no_new_privs, set_thread_gid, set_thread_groups, set_th
 use super::groups::Groups;
 use super::messages::{Identity, Limited, Limiters, Setup};
 use super::namespaces;
-use super::syscalls::Filters;
+use super::syscalls::{Filters, Sockets};
 use crate::fence::Limits;
 
 /// All that a session's processes are confined by.
@@ -35,12 +35,17 @@ impl Confinement {
     /// session's namespaces.
     pub(super) fn prepare(setup: Setup, ruleset: Option<OwnedFd>) -> Self {
         let groups = Groups::create(&setup.limits);
-        let own_users = namespaces::enter(&setup);
+        let own = namespaces::enter(&setup);
+        let sockets = match (setup.no_network, own.network) {
+            (false, _) => Sockets::Any,
+            (true, true) => Sockets::OfNamespaces,
+            (true, false) => Sockets::WithoutNetwork,
+        };
         Self {
             ruleset,
-            filters: Filters::new(setup.no_network),
+            filters: Filters::new(sockets),
             groups,
-            own_users,
+            own_users: own.users,
             setup,
         }
     }

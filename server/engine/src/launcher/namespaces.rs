@@ -29,8 +29,17 @@ const NEEDED: [&str; 4] = [
     "/run/sssd",
 ];
 
-/// Enters them; answers whether the session has a user namespace of its own.
-pub(super) fn enter(setup: &Setup) -> bool {
+/// What the session has of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Own {
+    /// Users, whose processes the kernel counts apart.
+    pub(super) users: bool,
+    /// A network.
+    pub(super) network: bool,
+}
+
+/// Enters them, as far as the kernel lets it.
+pub(super) fn enter(setup: &Setup) -> Own {
     let network = match setup.no_network {
         true => UnshareFlags::NEWNET,
         false => UnshareFlags::empty(),
@@ -40,8 +49,8 @@ pub(super) fn enter(setup: &Setup) -> bool {
         Some(_) => unshare(UnshareFlags::NEWNS | network).map(|()| false),
         None => own_users(network),
     };
-    let Ok(own_users) = entered else {
-        return false;
+    let Ok(users) = entered else {
+        return Own::default();
     };
     // What is mounted from here on is the session's alone; what the machine unmounts is let
     // go here, too.
@@ -59,7 +68,10 @@ pub(super) fn enter(setup: &Setup) -> bool {
     if setup.no_network {
         let _tried = raise_loopback();
     }
-    own_users
+    Own {
+        users,
+        network: setup.no_network,
+    }
 }
 
 /// A user namespace that keeps the user's own number; its capabilities end at exec.

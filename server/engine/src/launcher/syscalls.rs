@@ -53,14 +53,39 @@ const ABSENT: [c_long; 4] = [
     libc::SYS_io_uring_register,
 ];
 
-/// Families of sockets in a session without a network: those that its own namespace holds.
+/// Families of sockets in a session with a network of its own: those that its namespace holds.
 /// Others, such as those to the machine's hypervisor, know no namespaces.
-const FAMILIES: [i32; 4] = [
+const OF_NAMESPACES: [i32; 4] = [
     libc::AF_UNIX,
     libc::AF_INET,
     libc::AF_INET6,
     libc::AF_NETLINK,
 ];
+
+/// Families of sockets where there was to be a network of its own and the kernel gave none.
+const WITHOUT_NETWORK: [i32; 2] = [libc::AF_UNIX, libc::AF_NETLINK];
+
+/// Which sockets a session may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sockets {
+    /// All.
+    Any,
+    /// Those of its own network.
+    OfNamespaces,
+    /// None that leads to another machine, nor to this one's loopback.
+    WithoutNetwork,
+}
+
+impl Sockets {
+    /// The families that it may use; nothing for all.
+    fn families(self) -> Option<&'static [i32]> {
+        match self {
+            Self::Any => None,
+            Self::OfNamespaces => Some(&OF_NAMESPACES),
+            Self::WithoutNetwork => Some(&WITHOUT_NETWORK),
+        }
+    }
+}
 
 /// The filters of a session.
 #[derive(Default)]
@@ -68,9 +93,9 @@ pub(super) struct Filters(Vec<BpfProgram>);
 
 impl Filters {
     /// Makes them; none for an architecture that is not known.
-    pub(super) fn new(no_network: bool) -> Self {
+    pub(super) fn new(sockets: Sockets) -> Self {
         let filters = [
-            (refused(no_network), libc::EPERM),
+            (refused(sockets), libc::EPERM),
             (ABSENT.map(|call| (call, Vec::new())).into(), libc::ENOSYS),
         ];
         let made = filters
@@ -89,7 +114,7 @@ impl Filters {
 
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
-fn refused(no_network: bool) -> Rules {
+fn refused(sockets: Sockets) -> Rules {
     let mut rules: Rules = REFUSED.map(|call| (call, Vec::new())).into();
     let user_namespace = libc::CLONE_NEWUSER as u64;
     let makes_users = || condition(0, Len::Dword, Op::MaskedEq(user_namespace), user_namespace);
@@ -101,10 +126,12 @@ fn refused(no_network: bool) -> Rules {
         libc::SYS_ioctl,
         rule([condition(1, Len::Dword, Op::Eq, libc::TIOCSTI)]),
     );
-    if no_network {
-        let other =
-            FAMILIES.map(|family| condition(0, Len::Dword, Op::Ne, family.cast_unsigned().into()));
-        rules.insert(libc::SYS_socket, rule(other));
+    if let Some(families) = sockets.families() {
+        let others = families.iter().map(|family| {
+            let family = family.cast_unsigned().into();
+            condition(0, Len::Dword, Op::Ne, family)
+        });
+        rules.insert(libc::SYS_socket, rule(others));
     }
     rules
 }
@@ -114,7 +141,7 @@ fn condition(argument: u8, length: Len, op: Op, value: u64) -> Option<SeccompCon
 }
 
 /// A rule that matches where all conditions do.
-fn rule<const N: usize>(conditions: [Option<SeccompCondition>; N]) -> Vec<SeccompRule> {
+fn rule(conditions: impl IntoIterator<Item = Option<SeccompCondition>>) -> Vec<SeccompRule> {
     let conditions = conditions.into_iter().flatten().collect();
     SeccompRule::new(conditions).into_iter().collect()
 }
@@ -131,8 +158,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_filters_compile_here() {
-        assert_eq!(Filters::new(false).0.len(), 2);
-        assert_eq!(Filters::new(true).0.len(), 2);
+    fn without_a_network_of_its_own_a_session_makes_no_sockets_that_lead_out() {
+        use std::os::unix::process::CommandExt;
+        let connect = |sockets| {
+            let filters = Filters::new(sockets);
+            assert_eq!(filters.0.len(), 2, "the filters compile here");
+            let mut shell = std::process::Command::new("bash");
+            // Nobody listens there: whoever may try is refused by the other end.
+            shell.args(["-c", "exec 3<>/dev/tcp/127.0.0.1/1"]);
+            // SAFETY: system calls with memory that was made before the fork.
+            unsafe {
+                shell.pre_exec(move || {
+                    filters.install();
+                    Ok(())
+                });
+            }
+            let said = shell.output().unwrap().stderr;
+            String::from_utf8_lossy(&said).contains("refused")
+        };
+        let tried = [Sockets::Any, Sockets::OfNamespaces, Sockets::WithoutNetwork].map(connect);
+        assert_eq!(tried, [true, true, false]);
     }
 }
