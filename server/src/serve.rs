@@ -134,6 +134,7 @@ async fn run(
     let started = ServerStarted {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         config_hash: config.digest()?,
+        verifier_key: String::new(),
     };
     store
         .append(
@@ -311,6 +312,7 @@ fn record(body: AuditBody) -> NewRecord {
         session_id: None,
         execution_id: None,
         trace_id: None,
+        auth: None,
         body,
     }
 }

@@ -23,20 +23,31 @@
 //! that somebody damaged later.
 
 mod chain;
+mod digest;
 mod keyed;
+pub mod merkle;
+mod note;
+mod origin;
 mod record;
+mod resume;
 mod unfinished;
 
 pub use chain::{
     Appended, ChainFault, ChainState, EncodeError, MAX_PAYLOAD_BYTES, VerifiedLine, VerifyError,
     decode_line, verify,
 };
+pub use digest::{Digest, Micros};
 pub use keyed::HashKey;
+pub use note::{MAX_NOTE_BYTES, NoteError, NoteSigner, NoteVerifier, TreeHead};
+pub use origin::{AuthMethod, Origin, TraceId};
 pub use record::{
-    AuditBody, AuditCause, AuditChannel, AuditKind, AuditObserver, AuditOutcome, AuditRecord,
-    AuthFailure, ChannelTotals, CommandKind, Digest, ExecutionAbandoned, ExecutionDenied,
-    ExecutionIntent, ExecutionOutcome, HostKeyMismatch, Micros, NewRecord, PolicyReloaded,
-    Recovered, SYSTEM_PRINCIPAL, ServerStarted, ServerStopped, SessionClosed, SessionCreated,
-    SessionLoss, SessionLost, ShellRestarted, SignalSent, StdinWritten,
+    AuditBody, AuditCause, AuditChannel, AuditKind, AuditObserver, AuditOutcome, AuditRead,
+    AuditRecord, AuthFailure, ChannelTotals, CheckpointCreated, CheckpointDeleted,
+    CheckpointFailed, CheckpointIntent, CheckpointOperation, CheckpointRestored, CommandKind,
+    ExecutionAbandoned, ExecutionDenied, ExecutionIntent, ExecutionOutcome, HostKeyMismatch,
+    NewRecord, PolicyReloaded, Recovered, RetentionApplied, RetentionReason, SYSTEM_PRINCIPAL,
+    ServerStarted, ServerStopped, SessionClosed, SessionCreated, SessionLoss, SessionLost,
+    ShellRestarted, SignalSent, StdinWritten,
 };
+pub use resume::ResumePoint;
 pub use unfinished::Unfinished;

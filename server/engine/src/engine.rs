@@ -25,7 +25,7 @@ use crate::isolation::Isolation;
 use crate::local::LocalSettings;
 use crate::policy::OperatorPolicy;
 use crate::random;
-use crate::secrets::{NamedSecrets, SecretVariables, exposed};
+use crate::secrets::{NamedSecrets, SecretVariables, exposed, secret_names};
 use crate::session::{
     Actor, CloseReason, Context, Recorder, Session, SessionParts, SessionRedaction,
     SessionSettings, Shell, ShellSpec, WantedShell,
@@ -154,7 +154,12 @@ impl Engine {
             .secrets
             .resolve(&settings.secrets, &settings.target)?;
         let place = self.directory.reserve(principal, &id)?;
-        let recorder = Recorder::new(Arc::clone(&self.audit), principal.clone(), id.clone());
+        let recorder = Recorder::new(
+            Arc::clone(&self.audit),
+            principal.clone(),
+            id.clone(),
+            settings.origin.clone(),
+        );
         let policy = self.policy.stack(settings.policy.as_ref());
         let target = self.reach(principal, &recorder, &settings, &policy).await?;
         if let Some(weak) = target.isolation.missing(&settings.fence.require) {
@@ -164,7 +169,7 @@ impl Engine {
         let (shell, spec, cwd) = self
             .start_shell(&target, &settings, &secrets, &redaction)
             .await?;
-        self.record_creation(&recorder, &target, &spec, &policy)
+        self.record_creation(&recorder, &target, &spec, (&policy, &settings))
             .await?;
         let (session, mailbox) = Session::new(SessionParts {
             id,
@@ -265,7 +270,7 @@ impl Engine {
         recorder: &Recorder,
         target: &Place,
         spec: &ShellSpec,
-        policy: &PolicyStack,
+        (policy, settings): (&PolicyStack, &SessionSettings),
     ) -> Result<(), Error> {
         let isolation = &target.isolation.controls;
         let created = SessionCreated {
@@ -276,6 +281,7 @@ impl Engine {
                 .iter()
                 .map(|c| format!("{}={:?}", c.kind.name(), c.level))
                 .collect(),
+            secrets: secret_names(&settings.secrets),
         };
         recorder
             .record(None, AuditBody::SessionCreated(created), Durability::Synced)
@@ -464,6 +470,7 @@ impl Engine {
             session_id: None,
             execution_id: None,
             trace_id: None,
+            auth: None,
             body: record,
         };
         self.audit.append(record, Durability::Synced).await?;

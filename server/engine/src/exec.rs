@@ -4,17 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use execgate_core::audit::{AuditBody, Digest, ExecutionDenied, ExecutionIntent};
+use execgate_core::audit::{AuditBody, Digest, ExecutionDenied, ExecutionIntent, Origin};
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
 use execgate_core::policy::{Denial, SessionNames, Verdict};
 use sha2::{Digest as _, Sha256};
 
-use crate::audit::Durability;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::execution::{Command, CommandLine, Execution, Follower, Stdin};
+use crate::execution::{Asked, Command, CommandLine, Execution, Follower, Stdin};
 use crate::random;
-use crate::secrets::SecretVariables;
+use crate::secrets::{SecretVariables, secret_names};
 use crate::session::{Message, Place, QUEUE_LIMIT, Recorder, Reserved, Session, StartRequest};
 
 /// When to ask again where too many executions wait.
@@ -68,11 +67,14 @@ impl Engine {
         let execution = Execution::new(
             id.clone(),
             session.id.clone(),
-            redacted.clone(),
-            command.line.kind(),
-            payload,
+            Asked {
+                command: redacted.clone(),
+                kind: command.line.kind(),
+                payload,
+                overflow: command.overflow,
+                origin: command.origin.clone(),
+            },
             &self.settings.retention,
-            command.overflow,
         );
         let place = match (&command.line, command.queue_if_busy) {
             (CommandLine::Argv(_), _) => Place::Beside,
@@ -168,8 +170,9 @@ impl Engine {
             Arc::clone(&self.audit),
             session.principal.clone(),
             session.id.clone(),
+            command.origin.clone(),
         );
-        match recorder.record(Some(id), record, Durability::Synced).await {
+        match recorder.record_refused(id, record).await {
             Ok(()) => Error::PolicyDenied(Box::new(denial)),
             Err(error) => error.into(),
         }
@@ -191,6 +194,7 @@ impl Engine {
             policy_hash: judged.policy_hash,
             // A directory's name may be made of a secret too.
             cwd: session.redact(command.cwd.as_deref().unwrap_or(&session.snapshot().cwd)),
+            secrets: secret_names(&command.secrets),
         };
         let span = tracing::info_span!(
             "execute",
@@ -264,8 +268,8 @@ async fn attach(
     Err(error.into())
 }
 
-/// A digest of what makes a command what it is. How it waits for its turn, and for which
-/// shell, is no part of it.
+/// A digest of what makes a command what it is. How it waits for its turn, for which shell,
+/// and where it comes from, is no part of it.
 fn payload(command: &Command) -> Digest {
     let (sort, input): (&[u8], &[u8]) = match &command.stdin {
         Stdin::Closed => (b"closed", b""),
@@ -276,6 +280,7 @@ fn payload(command: &Command) -> Digest {
         stdin: Stdin::Closed,
         expected_generation: None,
         queue_if_busy: false,
+        origin: Origin::default(),
         ..command.clone()
     };
     // Debug prints every field, quoted and in order: two commands with one text are one.

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use execgate_core::audit::{CommandKind, Digest};
+use execgate_core::audit::{CommandKind, Digest, Origin};
 use execgate_core::framing;
 use execgate_core::ids::{ExecutionId, SessionId};
 use execgate_core::outcome::{Channel, Ending};
@@ -62,6 +62,8 @@ pub struct Command {
     pub queue_if_busy: bool,
     /// What happens when its output exceeds what is kept.
     pub overflow: Overflow,
+    /// Where the request came from.
+    pub origin: Origin,
 }
 
 /// What happens when output exceeds what is kept.
@@ -252,6 +254,8 @@ pub struct Execution {
     pub created: SystemTime,
     /// What was asked, to tell a retry from another command with the same id.
     pub(crate) payload: Digest,
+    /// Where the request came from that it was started by.
+    pub(crate) origin: Origin,
     pub(crate) log: EventLog,
     pub(crate) started: OnceLock<SystemTime>,
     pub(crate) ending: OnceLock<Arc<Ending>>,
@@ -259,6 +263,18 @@ pub struct Execution {
     stopped: AtomicBool,
     input_wanted: AtomicBool,
     start: watch::Sender<Start>,
+}
+
+/// What an execution was asked for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The command's text, redacted.
+    pub(crate) command: String,
+    pub(crate) kind: CommandKind,
+    /// Tells a retry from another command with the same id.
+    pub(crate) payload: Digest,
+    pub(crate) overflow: Overflow,
+    pub(crate) origin: Origin,
 }
 
 /// What others may know of an execution's standard input.
@@ -291,12 +307,16 @@ impl Execution {
     pub(crate) fn new(
         id: ExecutionId,
         session: SessionId,
-        command: String,
-        kind: CommandKind,
-        payload: Digest,
+        asked: Asked,
         retention: &Retention,
-        overflow: Overflow,
     ) -> Arc<Self> {
+        let Asked {
+            command,
+            kind,
+            payload,
+            overflow,
+            origin,
+        } = asked;
         Arc::new_cyclic(|own| Self {
             id,
             session,
@@ -305,6 +325,7 @@ impl Execution {
             stdin: StdinProgress::default(),
             created: SystemTime::now(),
             payload,
+            origin,
             log: EventLog::new(retention, overflow, Weak::clone(own)),
             started: OnceLock::new(),
             ending: OnceLock::new(),
@@ -325,11 +346,14 @@ impl Execution {
         Self::new(
             ExecutionId::from_random([0; 16]),
             session.clone(),
-            String::new(),
-            CommandKind::Script,
-            Digest([0; 32]),
+            Asked {
+                command: String::new(),
+                kind: CommandKind::Script,
+                payload: Digest([0; 32]),
+                overflow: Overflow::Evict,
+                origin: Origin::default(),
+            },
             &Retention::in_memory(limits),
-            Overflow::Evict,
         )
     }
 

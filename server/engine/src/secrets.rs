@@ -99,6 +99,14 @@ fn label(target: &Target) -> String {
     }
 }
 
+/// The names that a record tells.
+pub(crate) fn secret_names(references: &[SecretReference]) -> Vec<String> {
+    references
+        .iter()
+        .map(|reference| reference.name.clone())
+        .collect()
+}
+
 /// The variables as a process gets them.
 pub(crate) fn exposed(secrets: &SecretVariables) -> impl Iterator<Item = (String, String)> + '_ {
     secrets.iter().map(|(name, secret)| {

@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use execgate_core::audit::SessionLoss;
+use execgate_core::audit::{Origin, SessionLoss};
 use execgate_core::budget::OutputBudget;
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
 use execgate_core::outcome::ObservedBy;
@@ -97,6 +97,8 @@ pub struct SessionSettings {
     pub fence: Demand,
     /// The client's own notes.
     pub labels: BTreeMap<String, String>,
+    /// Where the request came from.
+    pub origin: Origin,
 }
 
 impl SessionSettings {
@@ -110,6 +112,7 @@ impl SessionSettings {
                 "{:?}",
                 Self {
                     policy: None,
+                    origin: Origin::default(),
                     ..settings.clone()
                 }
             )

@@ -8,7 +8,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use execgate_core::audit::{AuditBody, AuthFailure, Micros, NewRecord, SYSTEM_PRINCIPAL};
+use execgate_core::audit::{
+    AuditBody, AuthFailure, AuthMethod, Micros, NewRecord, Origin, SYSTEM_PRINCIPAL, TraceId,
+};
 use execgate_core::ids::Principal;
 use execgate_engine::audit::{AuditStore, Durability};
 use http::header::AUTHORIZATION;
@@ -26,6 +28,8 @@ const PRINCIPAL: &str = "local";
 const OPEN_SERVICE: &str = "/grpc.health.v1.Health/";
 /// The scheme of the header.
 const SCHEME: &str = "bearer";
+/// The header of the W3C trace context.
+const TRACEPARENT: &str = "traceparent";
 /// Bytes of a method's name in a record.
 const MAX_METHOD_BYTES: usize = 128;
 /// Failures recorded at once, so that whoever knocks fills no disk.
@@ -42,6 +46,18 @@ pub(crate) fn principal<T>(request: &tonic::Request<T>) -> Result<Principal, Ref
     known.ok_or(Refusal::Unauthenticated {
         reason: "the caller is not known",
     })
+}
+
+/// Where the call comes from, as its records tell it.
+pub(crate) fn origin<T>(request: &tonic::Request<T>) -> Origin {
+    let known = request.extensions().get::<Origin>().cloned();
+    known.unwrap_or_default()
+}
+
+/// The trace that a call says it belongs to: `00-TRACE-PARENT-FLAGS`.
+fn trace_id(headers: &HeaderMap) -> Option<TraceId> {
+    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
+    TraceId::parse(text.split('-').nth(1)?)
 }
 
 /// The gate's knowledge.
@@ -62,10 +78,17 @@ impl Gate {
         }
     }
 
-    fn admit(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Result<Principal, Refusal> {
-        match peer {
-            Some(Peer::Tcp(_)) => self.check_token(headers)?,
-            Some(Peer::Owner { .. }) => {}
+    fn admit(
+        &self,
+        peer: Option<&Peer>,
+        headers: &HeaderMap,
+    ) -> Result<(Principal, Origin), Refusal> {
+        let auth = match peer {
+            Some(Peer::Tcp(_)) => {
+                self.check_token(headers)?;
+                AuthMethod::Token
+            }
+            Some(Peer::Owner { .. }) => AuthMethod::UnixPeer,
             Some(Peer::Refused { reason, .. }) => {
                 return Err(Refusal::CalledFromSession { reason });
             }
@@ -74,8 +97,12 @@ impl Gate {
                     reason: "the peer is not known",
                 });
             }
-        }
-        Ok(Principal::new(PRINCIPAL))
+        };
+        let origin = Origin {
+            auth: Some(auth),
+            trace: trace_id(headers),
+        };
+        Ok((Principal::new(PRINCIPAL), origin))
     }
 
     fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -125,6 +152,7 @@ impl Gate {
             session_id: None,
             execution_id: None,
             trace_id: None,
+            auth: None,
             body: AuditBody::AuthFailure(AuthFailure {
                 method: method.to_owned(),
                 peer,
@@ -226,8 +254,9 @@ where
         if !method.starts_with(OPEN_SERVICE) {
             let peer = request.extensions().get::<Peer>();
             match self.gate.admit(peer, request.headers()) {
-                Ok(principal) => {
+                Ok((principal, origin)) => {
                     request.extensions_mut().insert(principal);
+                    request.extensions_mut().insert(origin);
                 }
                 Err(refusal) => {
                     self.gate.record(method, peer, &refusal);

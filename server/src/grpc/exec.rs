@@ -23,7 +23,7 @@ use tracing::Instrument;
 use self::caller::Caller;
 use self::events::Events;
 pub(crate) use self::events::MAX_CHUNK_BYTES;
-use super::auth::principal;
+use super::auth::{origin, principal};
 use super::deadline::{deadline, passes};
 use super::edge::Edge;
 use super::from_proto::{self, Ask, Position, Purpose};
@@ -162,7 +162,9 @@ impl ExecService for Execs {
     ) -> Result<Response<Self::ExecStream>, Status> {
         let principal = principal(&request)?;
         let deadline = deadline(request.metadata());
-        let ask = from_proto::of_exec(request.into_inner(), &self.edge)?;
+        let origin = origin(&request);
+        let mut ask = from_proto::of_exec(request.into_inner(), &self.edge)?;
+        ask.command.origin = origin;
         if ask.purpose == Purpose::Validate {
             let event = events::validated(self.validate(&principal, &ask)?);
             let only = Ok(v1::ExecResponse { event: Some(event) });
@@ -207,7 +209,9 @@ impl ExecService for Execs {
     ) -> Result<Response<v1::RunResponse>, Status> {
         let principal = principal(&request)?;
         let deadline = deadline(request.metadata());
+        let origin = origin(&request);
         let mut ask = from_proto::of_run(request.into_inner(), &self.edge)?;
+        ask.command.origin = origin;
         if ask.purpose == Purpose::Validate {
             let verdict = Some(self.validate(&principal, &ask)?);
             return Ok(Response::new(v1::RunResponse {

@@ -8,7 +8,7 @@ use execgate_proto::v1;
 use execgate_proto::v1::session_service_server::SessionService;
 use tonic::{Request, Response, Status};
 
-use super::auth::principal;
+use super::auth::{origin, principal};
 use super::edge::Edge;
 use super::from_proto::{self, NewSession, Position};
 use super::refusal::Refusal;
@@ -63,7 +63,9 @@ impl SessionService for Sessions {
         request: Request<v1::CreateSessionRequest>,
     ) -> Result<Response<v1::CreateSessionResponse>, Status> {
         let principal = principal(&request)?;
-        let wanted = from_proto::new_session(request.into_inner(), &self.edge)?;
+        let origin = origin(&request);
+        let mut wanted = from_proto::new_session(request.into_inner(), &self.edge)?;
+        wanted.settings.origin = origin;
         let (session, deduplicated) = self.create(&principal, wanted).await?;
         let session = Some(self.describe(&principal, &session));
         Ok(Response::new(v1::CreateSessionResponse {

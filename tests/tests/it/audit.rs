@@ -143,3 +143,32 @@ async fn callers_that_are_turned_away_are_recorded_within_bounds() {
         failure.peer
     );
 }
+
+#[tokio::test]
+async fn records_say_how_the_caller_came_and_in_which_trace() {
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let server = Server::start();
+    let mut client = server.client().await;
+    client.session("s").await;
+    for command in ["echo hi", "rm -rf /"] {
+        let mut request = tonic::Request::new(run_request("s", command));
+        let parent = format!("00-{trace}-b7ad6b7169203331-01");
+        request
+            .metadata_mut()
+            .insert("traceparent", parent.parse().unwrap());
+        let _denied = client.execs.run(request).await;
+    }
+    let seen: Vec<_> = records(&mut client, &[])
+        .await
+        .into_iter()
+        .map(|record| (record.auth_method(), record.trace_id))
+        .collect();
+    let by_token = v1::AuthMethod::Token;
+    let mut expected = vec![
+        (v1::AuthMethod::Unspecified, String::new()),
+        (by_token, String::new()),
+    ];
+    expected.extend([(by_token, trace.to_owned()), (by_token, trace.to_owned())]);
+    expected.push((by_token, trace.to_owned()));
+    assert_eq!(seen, expected);
+}

@@ -30,6 +30,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _AuthMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuthMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuthMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AUTH_METHOD_UNSPECIFIED: _AuthMethod.ValueType  # 0
+    """Not recorded."""
+    AUTH_METHOD_TOKEN: _AuthMethod.ValueType  # 1
+    """By a bearer token."""
+    AUTH_METHOD_UNIX_PEER: _AuthMethod.ValueType  # 2
+    """By the process at the other end of a Unix socket."""
+
+class AuthMethod(_AuthMethod, metaclass=_AuthMethodEnumTypeWrapper):
+    """AuthMethod is how a caller showed who it is."""
+
+AUTH_METHOD_UNSPECIFIED: AuthMethod.ValueType  # 0
+"""Not recorded."""
+AUTH_METHOD_TOKEN: AuthMethod.ValueType  # 1
+"""By a bearer token."""
+AUTH_METHOD_UNIX_PEER: AuthMethod.ValueType  # 2
+"""By the process at the other end of a Unix socket."""
+Global___AuthMethod: _TypeAlias = AuthMethod  # noqa: Y015
+
 class _AuditKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -80,6 +104,10 @@ class _AuditKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditKind.V
     """HostKeyMismatchRecord."""
     AUDIT_KIND_RETENTION_APPLIED: _AuditKind.ValueType  # 21
     """RetentionAppliedRecord."""
+    AUDIT_KIND_CHECKPOINT_INTENT: _AuditKind.ValueType  # 22
+    """CheckpointIntentRecord."""
+    AUDIT_KIND_CHECKPOINT_FAILED: _AuditKind.ValueType  # 23
+    """CheckpointFailedRecord."""
 
 class AuditKind(_AuditKind, metaclass=_AuditKindEnumTypeWrapper):
     """AuditKind is the kind of a record, for filters."""
@@ -128,7 +156,39 @@ AUDIT_KIND_HOST_KEY_MISMATCH: AuditKind.ValueType  # 20
 """HostKeyMismatchRecord."""
 AUDIT_KIND_RETENTION_APPLIED: AuditKind.ValueType  # 21
 """RetentionAppliedRecord."""
+AUDIT_KIND_CHECKPOINT_INTENT: AuditKind.ValueType  # 22
+"""CheckpointIntentRecord."""
+AUDIT_KIND_CHECKPOINT_FAILED: AuditKind.ValueType  # 23
+"""CheckpointFailedRecord."""
 Global___AuditKind: _TypeAlias = AuditKind  # noqa: Y015
+
+class _CheckpointOperation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CheckpointOperationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckpointOperation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHECKPOINT_OPERATION_UNSPECIFIED: _CheckpointOperation.ValueType  # 0
+    """Not set; never recorded."""
+    CHECKPOINT_OPERATION_CREATE: _CheckpointOperation.ValueType  # 1
+    """It is made."""
+    CHECKPOINT_OPERATION_RESTORE: _CheckpointOperation.ValueType  # 2
+    """A directory is put back to it."""
+    CHECKPOINT_OPERATION_DELETE: _CheckpointOperation.ValueType  # 3
+    """It is forgotten."""
+
+class CheckpointOperation(_CheckpointOperation, metaclass=_CheckpointOperationEnumTypeWrapper):
+    """CheckpointOperation is what is done with a checkpoint."""
+
+CHECKPOINT_OPERATION_UNSPECIFIED: CheckpointOperation.ValueType  # 0
+"""Not set; never recorded."""
+CHECKPOINT_OPERATION_CREATE: CheckpointOperation.ValueType  # 1
+"""It is made."""
+CHECKPOINT_OPERATION_RESTORE: CheckpointOperation.ValueType  # 2
+"""A directory is put back to it."""
+CHECKPOINT_OPERATION_DELETE: CheckpointOperation.ValueType  # 3
+"""It is forgotten."""
+Global___CheckpointOperation: _TypeAlias = CheckpointOperation  # noqa: Y015
 
 @_typing.final
 class AuditRecord(_message.Message):
@@ -166,6 +226,9 @@ class AuditRecord(_message.Message):
     RECOVERED_FIELD_NUMBER: _builtins.int
     HOST_KEY_MISMATCH_FIELD_NUMBER: _builtins.int
     RETENTION_APPLIED_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_INTENT_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_FAILED_FIELD_NUMBER: _builtins.int
+    AUTH_METHOD_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Place in the chain, from 1, without holes."""
     principal: _builtins.str
@@ -182,6 +245,10 @@ class AuditRecord(_message.Message):
     """Hash of this record, 32 bytes: SHA-256 of `previous_hash` and `payload`."""
     payload: _builtins.bytes
     """The exact bytes that were hashed, so that a reader can check for himself."""
+    auth_method: Global___AuthMethod.ValueType
+    """How the caller showed who it is. Not set: the server itself, or a record from
+    before this was recorded.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it happened, by the server's clock."""
@@ -270,6 +337,14 @@ class AuditRecord(_message.Message):
     def retention_applied(self) -> Global___RetentionAppliedRecord:
         """Records were removed by age or size."""
 
+    @_builtins.property
+    def checkpoint_intent(self) -> Global___CheckpointIntentRecord:
+        """Something is about to be done with a checkpoint."""
+
+    @_builtins.property
+    def checkpoint_failed(self) -> Global___CheckpointFailedRecord:
+        """What was to be done with a checkpoint was not."""
+
     def __init__(
         self,
         *,
@@ -303,12 +378,15 @@ class AuditRecord(_message.Message):
         recovered: Global___RecoveredRecord | None = ...,
         host_key_mismatch: Global___HostKeyMismatchRecord | None = ...,
         retention_applied: Global___RetentionAppliedRecord | None = ...,
+        checkpoint_intent: Global___CheckpointIntentRecord | None = ...,
+        checkpoint_failed: Global___CheckpointFailedRecord | None = ...,
+        auth_method: Global___AuthMethod.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audit_read", b"audit_read", "auth_failure", b"auth_failure", "body", b"body", "checkpoint_created", b"checkpoint_created", "checkpoint_deleted", b"checkpoint_deleted", "checkpoint_restored", b"checkpoint_restored", "execution_abandoned", b"execution_abandoned", "execution_denied", b"execution_denied", "execution_intent", b"execution_intent", "execution_outcome", b"execution_outcome", "host_key_mismatch", b"host_key_mismatch", "policy_reloaded", b"policy_reloaded", "recovered", b"recovered", "retention_applied", b"retention_applied", "server_started", b"server_started", "server_stopped", b"server_stopped", "session_closed", b"session_closed", "session_created", b"session_created", "session_lost", b"session_lost", "shell_restarted", b"shell_restarted", "signal_sent", b"signal_sent", "stdin_written", b"stdin_written", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit_read", b"audit_read", "auth_failure", b"auth_failure", "body", b"body", "checkpoint_created", b"checkpoint_created", "checkpoint_deleted", b"checkpoint_deleted", "checkpoint_failed", b"checkpoint_failed", "checkpoint_intent", b"checkpoint_intent", "checkpoint_restored", b"checkpoint_restored", "execution_abandoned", b"execution_abandoned", "execution_denied", b"execution_denied", "execution_intent", b"execution_intent", "execution_outcome", b"execution_outcome", "host_key_mismatch", b"host_key_mismatch", "policy_reloaded", b"policy_reloaded", "recovered", b"recovered", "retention_applied", b"retention_applied", "server_started", b"server_started", "server_stopped", b"server_stopped", "session_closed", b"session_closed", "session_created", b"session_created", "session_lost", b"session_lost", "shell_restarted", b"shell_restarted", "signal_sent", b"signal_sent", "stdin_written", b"stdin_written", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_read", b"audit_read", "auth_failure", b"auth_failure", "body", b"body", "checkpoint_created", b"checkpoint_created", "checkpoint_deleted", b"checkpoint_deleted", "checkpoint_restored", b"checkpoint_restored", "execution_abandoned", b"execution_abandoned", "execution_denied", b"execution_denied", "execution_id", b"execution_id", "execution_intent", b"execution_intent", "execution_outcome", b"execution_outcome", "hash", b"hash", "host_key_mismatch", b"host_key_mismatch", "payload", b"payload", "policy_reloaded", b"policy_reloaded", "previous_hash", b"previous_hash", "principal", b"principal", "recovered", b"recovered", "retention_applied", b"retention_applied", "sequence", b"sequence", "server_started", b"server_started", "server_stopped", b"server_stopped", "session_closed", b"session_closed", "session_created", b"session_created", "session_id", b"session_id", "session_lost", b"session_lost", "shell_restarted", b"shell_restarted", "signal_sent", b"signal_sent", "stdin_written", b"stdin_written", "time", b"time", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_read", b"audit_read", "auth_failure", b"auth_failure", "auth_method", b"auth_method", "body", b"body", "checkpoint_created", b"checkpoint_created", "checkpoint_deleted", b"checkpoint_deleted", "checkpoint_failed", b"checkpoint_failed", "checkpoint_intent", b"checkpoint_intent", "checkpoint_restored", b"checkpoint_restored", "execution_abandoned", b"execution_abandoned", "execution_denied", b"execution_denied", "execution_id", b"execution_id", "execution_intent", b"execution_intent", "execution_outcome", b"execution_outcome", "hash", b"hash", "host_key_mismatch", b"host_key_mismatch", "payload", b"payload", "policy_reloaded", b"policy_reloaded", "previous_hash", b"previous_hash", "principal", b"principal", "recovered", b"recovered", "retention_applied", b"retention_applied", "sequence", b"sequence", "server_started", b"server_started", "server_stopped", b"server_stopped", "session_closed", b"session_closed", "session_created", b"session_created", "session_id", b"session_id", "session_lost", b"session_lost", "shell_restarted", b"shell_restarted", "signal_sent", b"signal_sent", "stdin_written", b"stdin_written", "time", b"time", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["session_created", "session_closed", "session_lost", "execution_intent", "execution_denied", "execution_outcome", "execution_abandoned", "signal_sent", "shell_restarted", "stdin_written", "checkpoint_created", "checkpoint_restored", "checkpoint_deleted", "policy_reloaded", "auth_failure", "audit_read", "server_started", "server_stopped", "recovered", "host_key_mismatch", "retention_applied"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["session_created", "session_closed", "session_lost", "execution_intent", "execution_denied", "execution_outcome", "execution_abandoned", "signal_sent", "shell_restarted", "stdin_written", "checkpoint_created", "checkpoint_restored", "checkpoint_deleted", "policy_reloaded", "auth_failure", "audit_read", "server_started", "server_stopped", "recovered", "host_key_mismatch", "retention_applied", "checkpoint_intent", "checkpoint_failed"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -325,6 +403,7 @@ class SessionCreatedRecord(_message.Message):
     POLICY_HASH_FIELD_NUMBER: _builtins.int
     ISOLATION_FIELD_NUMBER: _builtins.int
     FENCE_FIELD_NUMBER: _builtins.int
+    SECRETS_FIELD_NUMBER: _builtins.int
     target: _builtins.str
     """Where it runs: `local`, `ssh:PROFILE`, `docker:CONTAINER`."""
     shell: _builtins.str
@@ -339,6 +418,10 @@ class SessionCreatedRecord(_message.Message):
     def fence(self) -> _fence_pb2.FenceReport:
         """The same as a report. Absent: the record has only the words."""
 
+    @_builtins.property
+    def secrets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the operator's secrets in its environment."""
+
     def __init__(
         self,
         *,
@@ -347,10 +430,11 @@ class SessionCreatedRecord(_message.Message):
         policy_hash: _builtins.bytes = ...,
         isolation: _abc.Iterable[_builtins.str] | None = ...,
         fence: _fence_pb2.FenceReport | None = ...,
+        secrets: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "isolation", b"isolation", "policy_hash", b"policy_hash", "shell", b"shell", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "isolation", b"isolation", "policy_hash", b"policy_hash", "secrets", b"secrets", "shell", b"shell", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -426,6 +510,7 @@ class ExecutionIntentRecord(_message.Message):
     RULE_FIELD_NUMBER: _builtins.int
     POLICY_HASH_FIELD_NUMBER: _builtins.int
     CWD_FIELD_NUMBER: _builtins.int
+    SECRETS_FIELD_NUMBER: _builtins.int
     command: _builtins.str
     """The command, redacted."""
     command_hash: _builtins.bytes
@@ -438,6 +523,10 @@ class ExecutionIntentRecord(_message.Message):
     """Hash of the policy that judged it, 32 bytes."""
     cwd: _builtins.str
     """Working directory at the start, redacted."""
+    @_builtins.property
+    def secrets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the operator's secrets that this command alone is given."""
+
     def __init__(
         self,
         *,
@@ -447,10 +536,11 @@ class ExecutionIntentRecord(_message.Message):
         rule: _builtins.str = ...,
         policy_hash: _builtins.bytes = ...,
         cwd: _builtins.str = ...,
+        secrets: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "command_hash", b"command_hash", "command_kind", b"command_kind", "cwd", b"cwd", "policy_hash", b"policy_hash", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "command_hash", b"command_hash", "command_kind", b"command_kind", "cwd", b"cwd", "policy_hash", b"policy_hash", "rule", b"rule", "secrets", b"secrets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -653,6 +743,70 @@ class StdinWrittenRecord(_message.Message):
 Global___StdinWrittenRecord: _TypeAlias = StdinWrittenRecord  # noqa: Y015
 
 @_typing.final
+class CheckpointIntentRecord(_message.Message):
+    """CheckpointIntentRecord says that something is about to be done with a checkpoint.
+    It is on disk before it is; what came of it is a record of its own.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    operation: Global___CheckpointOperation.ValueType
+    """What."""
+    checkpoint_id: _builtins.str
+    """The checkpoint."""
+    workspace: _builtins.str
+    """The directory concerned, redacted."""
+    def __init__(
+        self,
+        *,
+        operation: Global___CheckpointOperation.ValueType = ...,
+        checkpoint_id: _builtins.str = ...,
+        workspace: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "operation", b"operation", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckpointIntentRecord: _TypeAlias = CheckpointIntentRecord  # noqa: Y015
+
+@_typing.final
+class CheckpointFailedRecord(_message.Message):
+    """CheckpointFailedRecord says that what was to be done with a checkpoint was not, or,
+    after a crash, that nobody knows how far it came.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    operation: Global___CheckpointOperation.ValueType
+    """What was to be done."""
+    checkpoint_id: _builtins.str
+    """The checkpoint."""
+    reason: _builtins.str
+    """What was in the way, redacted."""
+    def __init__(
+        self,
+        *,
+        operation: Global___CheckpointOperation.ValueType = ...,
+        checkpoint_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "operation", b"operation", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckpointFailedRecord: _TypeAlias = CheckpointFailedRecord  # noqa: Y015
+
+@_typing.final
 class CheckpointCreatedRecord(_message.Message):
     """CheckpointCreatedRecord says that a checkpoint was made."""
 
@@ -846,19 +1000,25 @@ class ServerStartedRecord(_message.Message):
 
     VERSION_FIELD_NUMBER: _builtins.int
     CONFIG_HASH_FIELD_NUMBER: _builtins.int
+    VERIFIER_KEY_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Its version."""
     config_hash: _builtins.bytes
     """Hash of the effective configuration without secrets, 32 bytes."""
+    verifier_key: _builtins.str
+    """Key that signs heads of the log from here on, in the form that C2SP signed-note
+    verifiers read. Empty: none are signed.
+    """
     def __init__(
         self,
         *,
         version: _builtins.str = ...,
         config_hash: _builtins.bytes = ...,
+        verifier_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_hash", b"config_hash", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_hash", b"config_hash", "verifier_key", b"verifier_key", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -897,22 +1057,26 @@ class RecoveredRecord(_message.Message):
     TORN_BYTES_FIELD_NUMBER: _builtins.int
     ABANDONED_EXECUTIONS_FIELD_NUMBER: _builtins.int
     LOST_SESSIONS_FIELD_NUMBER: _builtins.int
+    ABANDONED_CHECKPOINTS_FIELD_NUMBER: _builtins.int
     torn_bytes: _builtins.int
     """Bytes of incomplete records that were set aside."""
     abandoned_executions: _builtins.int
     """Intents closed as abandoned just before this record."""
     lost_sessions: _builtins.int
     """Sessions closed as lost just before this record."""
+    abandoned_checkpoints: _builtins.int
+    """Intents about checkpoints closed as failed just before this record."""
     def __init__(
         self,
         *,
         torn_bytes: _builtins.int = ...,
         abandoned_executions: _builtins.int = ...,
         lost_sessions: _builtins.int = ...,
+        abandoned_checkpoints: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandoned_executions", b"abandoned_executions", "lost_sessions", b"lost_sessions", "torn_bytes", b"torn_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandoned_checkpoints", b"abandoned_checkpoints", "abandoned_executions", b"abandoned_executions", "lost_sessions", b"lost_sessions", "torn_bytes", b"torn_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

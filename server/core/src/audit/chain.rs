@@ -7,7 +7,9 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::record::{AuditBody, AuditRecord, Digest, Micros, NewRecord};
+use super::digest::{Digest, Micros};
+use super::origin::AuthMethod;
+use super::record::{AuditBody, AuditRecord, NewRecord};
 
 /// Bytes of one payload. A command may have 1 MiB and JSON may take six bytes
 /// for one; the rest is room for paths and ids.
@@ -98,6 +100,8 @@ struct Payload<'a, B> {
     execution_id: Option<std::borrow::Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     trace_id: Option<std::borrow::Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    auth: Option<AuthMethod>,
     previous_hash: Digest,
     durable: u64,
     body: B,
@@ -158,6 +162,7 @@ impl ChainState {
             session_id: record.session_id.as_deref().map(Into::into),
             execution_id: record.execution_id.as_deref().map(Into::into),
             trace_id: record.trace_id.as_deref().map(Into::into),
+            auth: record.auth,
             previous_hash: self.hash,
             durable,
             body: &record.body,
@@ -216,6 +221,7 @@ impl VerifiedLine<'_> {
             session_id: payload.session_id.map(std::borrow::Cow::into_owned),
             execution_id: payload.execution_id.map(std::borrow::Cow::into_owned),
             trace_id: payload.trace_id.map(std::borrow::Cow::into_owned),
+            auth: payload.auth,
             previous_hash: self.previous_hash,
             hash: self.hash,
             body: payload.body,

@@ -15,6 +15,7 @@ fn record(principal: &str, body: AuditBody) -> NewRecord {
         session_id: Some("ses_1".to_owned()),
         execution_id: None,
         trace_id: None,
+        auth: None,
         body,
     }
 }
@@ -98,6 +99,7 @@ fn a_record_survives_the_round_trip() {
         session_id: given.session_id,
         execution_id: None,
         trace_id: None,
+        auth: None,
         previous_hash: Digest::default(),
         hash: state.hash,
         body: given.body,

@@ -7,7 +7,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-use super::record::Digest;
+use super::digest::Digest;
 
 /// SHA-256 works on blocks of this many bytes; HMAC pads its key to one block.
 const BLOCK_BYTES: usize = 64;

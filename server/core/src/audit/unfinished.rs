@@ -3,29 +3,36 @@
 //!
 //! ```text
 //! intent ── outcome | abandoned        created ── closed | lost
+//! checkpoint_intent ── checkpoint_created | _restored | _deleted | _failed
 //! ```
 //! A `server_started` or `recovered` record is a boundary: whoever wrote it had
 //! opened the log first, and opening closes everything before.
 
 use std::collections::BTreeMap;
 
+use super::digest::Micros;
 use super::record::{
-    AuditBody, AuditRecord, ExecutionAbandoned, Micros, NewRecord, Recovered, SYSTEM_PRINCIPAL,
-    SessionLoss, SessionLost,
+    AuditBody, AuditRecord, CheckpointFailed, CheckpointOperation, ExecutionAbandoned, NewRecord,
+    Recovered, SYSTEM_PRINCIPAL, SessionLoss, SessionLost,
 };
 
 /// Reason of a `session_lost` record written after a crash.
 const LOST_REASON: &str = "the server ended without closing it";
+/// Reason of a `checkpoint_failed` record written after a crash.
+const LOST_CHECKPOINT_REASON: &str = "the server ended before it was done";
 
 /// Principal, session, execution: ids are unique only within the one before.
 type ExecutionKey = (String, Option<String>, Option<String>);
 type SessionKey = (String, Option<String>);
+/// Session, what is done, and the checkpoint.
+type CheckpointKey = (SessionKey, CheckpointOperation, String);
 
 /// A fold over a log: what was begun and not ended.
 #[derive(Clone, Debug, Default)]
 pub struct Unfinished {
     executions: BTreeMap<ExecutionKey, Intent>,
     sessions: BTreeMap<SessionKey, u64>,
+    checkpoints: BTreeMap<CheckpointKey, Intent>,
 }
 
 #[derive(Clone, Debug)]
@@ -49,14 +56,31 @@ impl Unfinished {
         if Self::is_boundary(record) {
             self.executions.clear();
             self.sessions.clear();
+            self.checkpoints.clear();
         }
-        match record.body {
+        let begun = || Intent {
+            sequence: record.sequence,
+            trace_id: record.trace_id.clone(),
+        };
+        match &record.body {
             AuditBody::ExecutionIntent(_) => {
-                let intent = Intent {
-                    sequence: record.sequence,
-                    trace_id: record.trace_id.clone(),
-                };
-                self.executions.insert(execution_key(record), intent);
+                self.executions.insert(execution_key(record), begun());
+            }
+            AuditBody::CheckpointIntent(intent) => {
+                let key = checkpoint_key(record, intent.operation, &intent.checkpoint_id);
+                self.checkpoints.insert(key, begun());
+            }
+            AuditBody::CheckpointCreated(done) => {
+                self.checkpoint_ended(record, CheckpointOperation::Create, &done.checkpoint_id);
+            }
+            AuditBody::CheckpointRestored(done) => {
+                self.checkpoint_ended(record, CheckpointOperation::Restore, &done.checkpoint_id);
+            }
+            AuditBody::CheckpointDeleted(done) => {
+                self.checkpoint_ended(record, CheckpointOperation::Delete, &done.checkpoint_id);
+            }
+            AuditBody::CheckpointFailed(failed) => {
+                self.checkpoint_ended(record, failed.operation, &failed.checkpoint_id);
             }
             AuditBody::ExecutionOutcome(_) | AuditBody::ExecutionAbandoned(_) => {
                 self.executions.remove(&execution_key(record));
@@ -77,8 +101,20 @@ impl Unfinished {
             | AuditBody::Recovered(_)
             | AuditBody::HostKeyMismatch(_)
             | AuditBody::PolicyReloaded(_)
+            | AuditBody::AuditRead(_)
+            | AuditBody::RetentionApplied(_)
             | AuditBody::Unknown => {}
         }
+    }
+
+    fn checkpoint_ended(
+        &mut self,
+        record: &AuditRecord,
+        operation: CheckpointOperation,
+        checkpoint: &str,
+    ) {
+        self.checkpoints
+            .remove(&checkpoint_key(record, operation, checkpoint));
     }
 
     /// The records that close all of it, `recovered` last; none if nothing was
@@ -89,31 +125,38 @@ impl Unfinished {
             torn_bytes,
             abandoned_executions: self.executions.len() as u64,
             lost_sessions: self.sessions.len() as u64,
+            abandoned_checkpoints: self.checkpoints.len() as u64,
         };
-        let nothing = Recovered {
-            torn_bytes: 0,
-            abandoned_executions: 0,
-            lost_sessions: 0,
-        };
-        if recovered == nothing {
+        if recovered == Recovered::default() {
             return Vec::new();
         }
         let executions = in_log_order(self.executions, |intent| intent.sequence);
-        let abandoned = executions
-            .into_iter()
-            .map(|((principal, session, execution), intent)| {
-                let body = ExecutionAbandoned {
-                    intent_sequence: intent.sequence,
-                };
-                NewRecord {
-                    time: now,
-                    principal,
-                    session_id: session,
-                    execution_id: execution,
-                    trace_id: intent.trace_id,
-                    body: AuditBody::ExecutionAbandoned(body),
-                }
-            });
+        let abandoned = executions.into_iter().map(|(key, intent)| {
+            let body = ExecutionAbandoned {
+                intent_sequence: intent.sequence,
+            };
+            let (principal, session_id, execution_id) = key;
+            NewRecord {
+                session_id,
+                execution_id,
+                trace_id: intent.trace_id,
+                ..closing(now, principal, AuditBody::ExecutionAbandoned(body))
+            }
+        });
+        let checkpoints = in_log_order(self.checkpoints, |intent| intent.sequence);
+        let unknown = checkpoints.into_iter().map(|(key, intent)| {
+            let ((principal, session_id), operation, checkpoint_id) = key;
+            let body = CheckpointFailed {
+                operation,
+                checkpoint_id,
+                reason: LOST_CHECKPOINT_REASON.to_owned(),
+            };
+            NewRecord {
+                session_id,
+                trace_id: intent.trace_id,
+                ..closing(now, principal, AuditBody::CheckpointFailed(body))
+            }
+        });
         let sessions = in_log_order(self.sessions, |sequence| *sequence);
         let lost = sessions.into_iter().map(|((principal, session_id), _)| {
             let body = AuditBody::SessionLost(SessionLost {
@@ -121,23 +164,33 @@ impl Unfinished {
                 loss: Some(SessionLoss::ServerRestarted),
             });
             NewRecord {
-                time: now,
-                principal,
                 session_id,
-                execution_id: None,
-                trace_id: None,
-                body,
+                ..closing(now, principal, body)
             }
         });
-        let summary = NewRecord {
-            time: now,
-            principal: SYSTEM_PRINCIPAL.to_owned(),
-            session_id: None,
-            execution_id: None,
-            trace_id: None,
-            body: AuditBody::Recovered(recovered),
-        };
-        abandoned.chain(lost).chain([summary]).collect()
+        let summary = closing(
+            now,
+            SYSTEM_PRINCIPAL.to_owned(),
+            AuditBody::Recovered(recovered),
+        );
+        abandoned
+            .chain(unknown)
+            .chain(lost)
+            .chain([summary])
+            .collect()
+    }
+}
+
+/// A record that nobody asked for.
+const fn closing(time: Micros, principal: String, body: AuditBody) -> NewRecord {
+    NewRecord {
+        time,
+        principal,
+        session_id: None,
+        execution_id: None,
+        trace_id: None,
+        auth: None,
+        body,
     }
 }
 
@@ -153,6 +206,14 @@ fn session_key(record: &AuditRecord) -> SessionKey {
     (record.principal.clone(), record.session_id.clone())
 }
 
+fn checkpoint_key(
+    record: &AuditRecord,
+    operation: CheckpointOperation,
+    checkpoint: &str,
+) -> CheckpointKey {
+    (session_key(record), operation, checkpoint.to_owned())
+}
+
 fn in_log_order<K, V>(open: BTreeMap<K, V>, sequence: impl Fn(&V) -> u64) -> Vec<(K, V)> {
     let mut entries: Vec<_> = open.into_iter().collect();
     entries.sort_by_key(|(_, value)| sequence(value));
@@ -161,9 +222,10 @@ fn in_log_order<K, V>(open: BTreeMap<K, V>, sequence: impl Fn(&V) -> u64) -> Vec
 
 #[cfg(test)]
 mod tests {
+    use super::super::Digest;
     use super::super::record::{
-        AuditCause, AuditObserver, AuditOutcome, CommandKind, Digest, ExecutionIntent,
-        ExecutionOutcome, ServerStarted, SessionCreated,
+        AuditCause, AuditObserver, AuditOutcome, CheckpointCreated, CheckpointIntent, CommandKind,
+        ExecutionIntent, ExecutionOutcome, ServerStarted, SessionCreated,
     };
     use super::super::{ChainState, decode_line};
     use super::*;
@@ -175,6 +237,7 @@ mod tests {
             session_id: Some("ses_1".to_owned()),
             execution_id: execution.map(str::to_owned),
             trace_id: None,
+            auth: None,
             body,
         }
     }
@@ -187,6 +250,7 @@ mod tests {
             rule: "default".to_owned(),
             policy_hash: Digest::default(),
             cwd: "/".to_owned(),
+            secrets: Vec::new(),
         })
     }
 
@@ -206,6 +270,7 @@ mod tests {
             shell: "bash".to_owned(),
             policy_hash: Digest::default(),
             isolation: Vec::new(),
+            secrets: Vec::new(),
         })
     }
 
@@ -233,6 +298,7 @@ mod tests {
             torn_bytes,
             abandoned_executions,
             lost_sessions,
+            abandoned_checkpoints: 0,
         };
         NewRecord {
             session_id: None,
@@ -280,7 +346,46 @@ mod tests {
         let started = AuditBody::ServerStarted(ServerStarted {
             version: "1".to_owned(),
             config_hash: Digest::default(),
+            verifier_key: String::new(),
         });
         check(&[new(Some("a"), intent()), new(None, started)], 0, &[]);
+    }
+
+    #[test]
+    fn a_checkpoint_that_was_begun_and_not_ended_failed() {
+        let begun = |operation, id: &str| {
+            new(
+                None,
+                AuditBody::CheckpointIntent(CheckpointIntent {
+                    operation,
+                    checkpoint_id: id.to_owned(),
+                    workspace: "/src".to_owned(),
+                }),
+            )
+        };
+        let made = AuditBody::CheckpointCreated(CheckpointCreated {
+            checkpoint_id: "a".to_owned(),
+            workspace: "/src".to_owned(),
+            content_digest: String::new(),
+        });
+        let log = [
+            begun(CheckpointOperation::Create, "a"),
+            new(None, made),
+            begun(CheckpointOperation::Restore, "a"),
+        ];
+        let failed = AuditBody::CheckpointFailed(CheckpointFailed {
+            operation: CheckpointOperation::Restore,
+            checkpoint_id: "a".to_owned(),
+            reason: LOST_CHECKPOINT_REASON.to_owned(),
+        });
+        let summary = AuditBody::Recovered(Recovered {
+            abandoned_checkpoints: 1,
+            ..Recovered::default()
+        });
+        let summary = NewRecord {
+            session_id: None,
+            ..closing("system", None, summary)
+        };
+        check(&log, 0, &[closing("agent", None, failed), summary]);
     }
 }

@@ -49,6 +49,7 @@ fn record(execution: &str, body: AuditBody) -> NewRecord {
         session_id: Some("ses_1".to_owned()),
         execution_id: Some(execution.to_owned()),
         trace_id: None,
+        auth: None,
         body,
     }
 }
@@ -61,6 +62,7 @@ fn intent(execution: &str) -> NewRecord {
         rule: "default".to_owned(),
         policy_hash: Digest::default(),
         cwd: "/src".to_owned(),
+        secrets: Vec::new(),
     };
     record(execution, AuditBody::ExecutionIntent(body))
 }

@@ -34,11 +34,14 @@ fn execution(retention: &Retention, overflow: Overflow) -> Arc<Execution> {
     let execution = Execution::new(
         ExecutionId::parse("e").unwrap(),
         SessionId::parse("s").unwrap(),
-        "command".into(),
-        CommandKind::Script,
-        Digest([0; 32]),
+        Asked {
+            command: "command".into(),
+            kind: CommandKind::Script,
+            payload: Digest([0; 32]),
+            overflow,
+            origin: Origin::default(),
+        },
         retention,
-        overflow,
     );
     execution.mark_started();
     execution

@@ -278,7 +278,7 @@ impl Actor {
         let intent = AuditBody::ExecutionIntent(intent);
         let recorded = self
             .recorder
-            .record(Some(&execution.id), intent, Durability::Synced)
+            .record(Some(&execution), intent, Durability::Synced)
             .await;
         if let Err(error) = recorded {
             return self.refuse(&execution, error.into());
@@ -457,7 +457,7 @@ impl Actor {
         let id = &running.course.execution.id;
         running.course.close_span(&ending);
         self.recorder
-            .note(Some(id), records::outcome(&ending))
+            .note(Some(&running.course.execution), records::outcome(&ending))
             .await;
         self.last_active = Instant::now();
         self.session.update(|now| {

@@ -103,10 +103,9 @@ impl Beside {
     /// Records the intent, starts the program and stays until it has ended.
     pub(super) async fn run(mut self) {
         let intent = AuditBody::ExecutionIntent(self.intent.clone());
-        let id = &self.execution.id;
         let recorded = self
             .recorder
-            .record(Some(id), intent, Durability::Synced)
+            .record(Some(&self.execution), intent, Durability::Synced)
             .await;
         if let Err(error) = recorded {
             return self.refuse(error.into());
@@ -152,7 +151,7 @@ impl Beside {
                 let lost = (Outcome::Lost { reason }, ObservedBy::Nobody, Cause::Exited);
                 let ending = course.ending(lost, None, Vec::new());
                 let record = records::outcome(&ending);
-                self.recorder.note(Some(&self.execution.id), record).await;
+                self.recorder.note(Some(&self.execution), record).await;
                 self.refuse(error.into());
             }
         }
@@ -299,7 +298,7 @@ impl Beside {
         let id = &self.execution.id;
         course.close_span(&ending);
         self.recorder
-            .note(Some(id), records::outcome(&ending))
+            .note(Some(&self.execution), records::outcome(&ending))
             .await;
         self.session.forget_beside(id);
         self.session

@@ -155,7 +155,7 @@ impl Course {
             signal: signal_name(signal),
             reason: reason.to_owned(),
         });
-        recorder.note(Some(&self.execution.id), record).await;
+        recorder.note(Some(&self.execution), record).await;
     }
 
     /// What an exit code says. From who tells a signal n as 128 + n it is that signal if

@@ -167,7 +167,7 @@ impl Feed {
             eof: ends,
         });
         recorder
-            .record(Some(&self.execution.id), record, Durability::Written)
+            .record(Some(&self.execution), record, Durability::Written)
             .await?;
         self.push(data, ends);
         self.execution.note_input(None);
@@ -236,7 +236,7 @@ pub(super) async fn record_inline(
             hash: key.hash(bytes),
             eof: true,
         });
-        recorder.note(Some(&execution.id), record).await;
+        recorder.note(Some(execution), record).await;
     }
 }
 

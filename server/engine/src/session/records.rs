@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use execgate_core::audit::{
     AuditBody, AuditCause, AuditChannel, AuditObserver, AuditOutcome, ChannelTotals, Digest,
-    ExecutionOutcome, Micros, NewRecord,
+    ExecutionOutcome, Micros, NewRecord, Origin,
 };
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
 use execgate_core::outcome::{
@@ -13,6 +13,7 @@ use execgate_core::outcome::{
 };
 
 use crate::audit::{AuditError, AuditStore, Durability};
+use crate::execution::Execution;
 
 /// Writes the records of one session.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub(crate) struct Recorder {
     store: Arc<dyn AuditStore>,
     principal: Principal,
     session: SessionId,
+    /// The request that the records are due to, unless a command's own is.
+    origin: Origin,
 }
 
 impl Recorder {
@@ -27,18 +30,42 @@ impl Recorder {
         store: Arc<dyn AuditStore>,
         principal: Principal,
         session: SessionId,
+        origin: Origin,
     ) -> Self {
         Self {
             store,
             principal,
             session,
+            origin,
         }
     }
 
-    /// Appends one record.
+    /// Appends one record, of a command or of the session itself.
     pub(crate) async fn record(
         &self,
+        execution: Option<&Execution>,
+        body: AuditBody,
+        durability: Durability,
+    ) -> Result<(), AuditError> {
+        let origin = execution.map_or(&self.origin, |execution| &execution.origin);
+        let id = execution.map(|execution| &execution.id);
+        self.append(id, origin, body, durability).await
+    }
+
+    /// Appends a record of a command that never became an execution.
+    pub(crate) async fn record_refused(
+        &self,
+        execution: &ExecutionId,
+        body: AuditBody,
+    ) -> Result<(), AuditError> {
+        self.append(Some(execution), &self.origin, body, Durability::Synced)
+            .await
+    }
+
+    async fn append(
+        &self,
         execution: Option<&ExecutionId>,
+        origin: &Origin,
         body: AuditBody,
         durability: Durability,
     ) -> Result<(), AuditError> {
@@ -47,7 +74,8 @@ impl Recorder {
             principal: self.principal.to_string(),
             session_id: Some(self.session.to_string()),
             execution_id: execution.map(ToString::to_string),
-            trace_id: None,
+            trace_id: origin.trace.as_ref().map(ToString::to_string),
+            auth: origin.auth,
             body,
         };
         self.store.append(record, durability).await.map(drop)
@@ -55,7 +83,7 @@ impl Recorder {
 
     /// Appends a record of something that has happened and cannot be undone: where the
     /// log takes no more, that is said in the server's log, and nothing runs afterwards.
-    pub(crate) async fn note(&self, execution: Option<&ExecutionId>, body: AuditBody) {
+    pub(crate) async fn note(&self, execution: Option<&Execution>, body: AuditBody) {
         if let Err(error) = self.record(execution, body, Durability::Written).await {
             tracing::error!(session.id = %self.session, %error, "audit record lost");
         }

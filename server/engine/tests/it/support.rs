@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use execgate_core::audit::{HashKey, Micros};
+use execgate_core::audit::{HashKey, Micros, Origin};
 use execgate_core::budget::OutputBudget;
 use execgate_core::ids::Principal;
 use execgate_core::outcome::Outcome;
@@ -200,6 +200,7 @@ pub(crate) fn defaults() -> SessionSettings {
         leftovers: Leftovers::Kill,
         fence: Demand::default(),
         labels: BTreeMap::new(),
+        origin: Origin::default(),
     }
 }
 
@@ -216,6 +217,7 @@ pub(crate) fn command(script: &str) -> Command {
         expected_generation: None,
         queue_if_busy: false,
         overflow: Overflow::Backpressure,
+        origin: Origin::default(),
     }
 }
 

@@ -107,14 +107,12 @@ fn kind(field: &str, number: i32) -> Result<AuditKind, Refusal> {
         Kind::Recovered => AuditKind::Recovered,
         Kind::HostKeyMismatch => AuditKind::HostKeyMismatch,
         Kind::PolicyReloaded => AuditKind::PolicyReloaded,
-        Kind::CheckpointCreated
-        | Kind::CheckpointRestored
-        | Kind::CheckpointDeleted
-        | Kind::AuditRead
-        | Kind::RetentionApplied => {
-            return Err(Refusal::not_implemented(format!(
-                "{field}: records of that kind"
-            )));
-        }
+        Kind::CheckpointIntent => AuditKind::CheckpointIntent,
+        Kind::CheckpointCreated => AuditKind::CheckpointCreated,
+        Kind::CheckpointRestored => AuditKind::CheckpointRestored,
+        Kind::CheckpointDeleted => AuditKind::CheckpointDeleted,
+        Kind::CheckpointFailed => AuditKind::CheckpointFailed,
+        Kind::AuditRead => AuditKind::AuditRead,
+        Kind::RetentionApplied => AuditKind::RetentionApplied,
     })
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use execgate_core::audit::Origin;
 use execgate_core::budget::OutputBudget;
 use execgate_core::ids::{ExecutionId, SessionId};
 use execgate_core::outcome::Channel;
@@ -242,6 +243,7 @@ fn command(spec: v1::ExecutionSpec, edge: &Edge) -> Result<Command, Refusal> {
         expected_generation: None,
         queue_if_busy: false,
         overflow,
+        origin: Origin::default(),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use execgate_core::audit::Origin;
 use execgate_core::ids::SessionId;
 use execgate_engine::session::{OnShellExit, OnTransportLoss, SessionSettings, WantedShell};
 use execgate_engine::target::Target;
@@ -105,6 +106,7 @@ pub(crate) fn new_session(
         },
         fence,
         labels: labels("labels", request.labels)?,
+        origin: Origin::default(),
     };
     Ok(NewSession { id, settings })
 }

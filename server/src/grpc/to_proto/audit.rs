@@ -5,8 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use execgate_core::audit::{
-    AuditBody, AuditCause, AuditChannel, AuditObserver, AuditOutcome, ChannelTotals, CommandKind,
-    Digest, ExecutionOutcome,
+    AuditBody, AuditCause, AuditChannel, AuditObserver, AuditOutcome, AuthMethod, ChannelTotals,
+    CheckpointOperation, CommandKind, Digest, ExecutionOutcome, RetentionReason,
 };
 use execgate_engine::audit::{AuditHead, AuditPage, AuditRecord, Micros, PageStart};
 use execgate_proto::v1;
@@ -57,6 +57,7 @@ fn record(record: AuditRecord) -> v1::AuditRecord {
         previous_hash: digest(&record.previous_hash),
         hash: digest(&record.hash),
         payload: Bytes::from(record.payload),
+        auth_method: auth_method(record.auth).into(),
         body: body(record.body),
     }
 }
@@ -77,6 +78,7 @@ fn body(body: AuditBody) -> Option<Body> {
             policy_hash: digest(&created.policy_hash),
             fence: Some(super::fence::recorded(&created.isolation)),
             isolation: created.isolation,
+            secrets: created.secrets,
         }),
         AuditBody::SessionClosed(closed) => Body::SessionClosed(v1::SessionClosedRecord {
             end_reason: end_reason(&closed.reason).into(),
@@ -95,6 +97,7 @@ fn body(body: AuditBody) -> Option<Body> {
             rule: intent.rule,
             policy_hash: digest(&intent.policy_hash),
             cwd: intent.cwd,
+            secrets: intent.secrets,
         }),
         AuditBody::ExecutionDenied(denied) => Body::ExecutionDenied(v1::ExecutionDeniedRecord {
             command: denied.command,
@@ -138,6 +141,7 @@ fn server_body(body: AuditBody) -> Option<Body> {
         AuditBody::ServerStarted(started) => Body::ServerStarted(v1::ServerStartedRecord {
             version: started.version,
             config_hash: digest(&started.config_hash),
+            verifier_key: started.verifier_key,
         }),
         AuditBody::ServerStopped(stopped) => Body::ServerStopped(v1::ServerStoppedRecord {
             reason: stopped.reason,
@@ -146,6 +150,7 @@ fn server_body(body: AuditBody) -> Option<Body> {
             torn_bytes: recovered.torn_bytes,
             abandoned_executions: recovered.abandoned_executions,
             lost_sessions: recovered.lost_sessions,
+            abandoned_checkpoints: recovered.abandoned_checkpoints,
         }),
         AuditBody::PolicyReloaded(reloaded) => Body::PolicyReloaded(v1::PolicyReloadedRecord {
             policy: reloaded.policy,
@@ -157,9 +162,85 @@ fn server_body(body: AuditBody) -> Option<Body> {
             expected: shown.expected,
             got: shown.got,
         }),
+        AuditBody::AuditRead(read) => Body::AuditRead(v1::AuditReadRecord {
+            method: read.method,
+            first_sequence: read.first_sequence,
+            last_sequence: read.last_sequence,
+        }),
+        AuditBody::RetentionApplied(applied) => {
+            Body::RetentionApplied(v1::RetentionAppliedRecord {
+                first_sequence: applied.first_sequence,
+                kept_hash: digest(&applied.kept_hash),
+                reason: retention_reason(applied.reason).to_owned(),
+            })
+        }
+        other => return checkpoint_body(other),
+    })
+}
+
+/// Records of checkpoints.
+fn checkpoint_body(body: AuditBody) -> Option<Body> {
+    Some(match body {
+        AuditBody::CheckpointIntent(intent) => Body::CheckpointIntent(v1::CheckpointIntentRecord {
+            operation: checkpoint_operation(intent.operation).into(),
+            checkpoint_id: intent.checkpoint_id,
+            workspace: intent.workspace,
+        }),
+        AuditBody::CheckpointCreated(made) => {
+            Body::CheckpointCreated(v1::CheckpointCreatedRecord {
+                checkpoint_id: made.checkpoint_id,
+                workspace: made.workspace,
+                content_digest: made.content_digest,
+            })
+        }
+        AuditBody::CheckpointRestored(restored) => {
+            Body::CheckpointRestored(v1::CheckpointRestoredRecord {
+                checkpoint_id: restored.checkpoint_id,
+                workspace: restored.workspace,
+                pre_restore_checkpoint_id: restored.pre_restore_checkpoint_id,
+                changed_files: restored.changed_files,
+                complete: restored.complete,
+            })
+        }
+        AuditBody::CheckpointDeleted(deleted) => {
+            Body::CheckpointDeleted(v1::CheckpointDeletedRecord {
+                checkpoint_id: deleted.checkpoint_id,
+                reason: deleted.reason,
+            })
+        }
+        AuditBody::CheckpointFailed(failed) => Body::CheckpointFailed(v1::CheckpointFailedRecord {
+            operation: checkpoint_operation(failed.operation).into(),
+            checkpoint_id: failed.checkpoint_id,
+            reason: failed.reason,
+        }),
         // A reader that does not know the kind still has the payload.
         _ => return None,
     })
+}
+
+fn auth_method(auth: Option<AuthMethod>) -> v1::AuthMethod {
+    match auth {
+        Some(AuthMethod::Token) => v1::AuthMethod::Token,
+        Some(AuthMethod::UnixPeer) => v1::AuthMethod::UnixPeer,
+        Some(AuthMethod::Unknown) | None => v1::AuthMethod::Unspecified,
+    }
+}
+
+fn retention_reason(reason: RetentionReason) -> &'static str {
+    match reason {
+        RetentionReason::Age => "age",
+        RetentionReason::Bytes => "bytes",
+        RetentionReason::Unknown => "",
+    }
+}
+
+fn checkpoint_operation(operation: CheckpointOperation) -> v1::CheckpointOperation {
+    match operation {
+        CheckpointOperation::Create => v1::CheckpointOperation::Create,
+        CheckpointOperation::Restore => v1::CheckpointOperation::Restore,
+        CheckpointOperation::Delete => v1::CheckpointOperation::Delete,
+        CheckpointOperation::Unknown => v1::CheckpointOperation::Unspecified,
+    }
 }
 
 fn end_reason(reason: &str) -> v1::SessionEndReason {
@@ -212,14 +293,25 @@ fn outcome(outcome: AuditOutcome) -> ProtoResult {
             ProtoResult::Signaled(v1::Signaled { number, name })
         }
         AuditOutcome::LaunchFailure { failure, errno } => {
-            let kind = v1::LaunchFailure::Other.into();
             ProtoResult::LaunchFailed(v1::LaunchFailed {
-                failure: kind,
+                failure: launch_failure(&failure).into(),
                 errno,
                 detail: failure,
             })
         }
         AuditOutcome::Lost { reason } => ProtoResult::Lost(v1::Lost { reason }),
+    }
+}
+
+fn launch_failure(failure: &str) -> v1::LaunchFailure {
+    match failure {
+        "not_found" => v1::LaunchFailure::NotFound,
+        "permission_denied" => v1::LaunchFailure::Permission,
+        "not_executable" => v1::LaunchFailure::NotExecutable,
+        "working_directory" => v1::LaunchFailure::CwdMissing,
+        "too_long" => v1::LaunchFailure::TooLong,
+        "resources" => v1::LaunchFailure::Resources,
+        _ => v1::LaunchFailure::Other,
     }
 }
 

@@ -26,6 +26,7 @@ async fn a_torn_tail_of_any_length_is_set_aside_and_recorded() {
             torn_bytes: left,
             abandoned_executions: 0,
             lost_sessions: 0,
+            abandoned_checkpoints: 0,
         };
         let kept = ServerStopped {
             reason: "kept".to_owned(),
@@ -53,6 +54,7 @@ async fn an_intent_left_open_is_abandoned_at_the_next_start_only() {
         torn_bytes: 0,
         abandoned_executions: 1,
         lost_sessions: 0,
+        abandoned_checkpoints: 0,
     };
     let expected = [
         intent("a").body,
@@ -105,6 +107,7 @@ async fn a_hole_that_was_never_durable_is_torn_with_what_follows() {
         torn_bytes,
         abandoned_executions: 0,
         lost_sessions: 0,
+        abandoned_checkpoints: 0,
     };
     let kept = ServerStopped {
         reason: "one".to_owned(),
