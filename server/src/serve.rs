@@ -208,17 +208,25 @@ async fn until_stopped(
     }
 }
 
-/// Reads the policy again. A bad one is told of and left alone.
+/// Reads the policies again. Where one is bad that is told of, and all are left alone.
 async fn reload(config: &Config, engine: &Engine) -> Result<(), ServeError> {
-    let read = settings::policy(config).map_err(|error| error.to_string());
-    match &read {
-        Ok(policy) => {
-            let hash = HEXLOWER.encode(&policy.content_hash());
-            tracing::info!(policy = policy.name(), hash, "policy read again");
+    let read = settings::policies(config).map_err(|error| error.to_string());
+    let said = read.clone();
+    engine.reload_policies(read).await?;
+    match said {
+        Ok(policies) => {
+            let hash = HEXLOWER.encode(&policies.operator.content_hash());
+            let profiles = policies.profiles.len();
+            tracing::info!(
+                policy = policies.operator.name(),
+                hash,
+                profiles,
+                "policies read again"
+            );
         }
-        Err(error) => tracing::error!(error, "the old policy stays in force"),
+        Err(error) => tracing::error!(error, "the old policies stay in force"),
     }
-    Ok(engine.reload_policy(read).await?)
+    Ok(())
 }
 
 /// Closes the sessions, which ends their streams, and only then the connections. The next

@@ -103,13 +103,13 @@ def test_a_policy_is_read_again_on_sighup_and_a_bad_one_left_alone(
         with pytest.raises(PolicyDenied):
             session.run("rm --version")
         assert session.run("mv --version").exit_code == 0
-        reload(NO_RM.replace('"rm"', '"mv"'), "policy read again")
+        reload(NO_RM.replace('"rm"', '"mv"'), "policies read again")
         with client.session() as later:
             # The first session's fence still withholds what was denied when it began.
             assert later.run("rm --version").exit_code == 0
         with pytest.raises(PolicyDenied):
             session.run("mv --version")
-        reload("default = maybe", "the old policy stays in force")
+        reload("default = maybe", "the old policies stay in force")
         with pytest.raises(PolicyDenied):
             session.run("mv --version")
 

@@ -28,6 +28,7 @@ mod programs;
 mod question;
 mod rules;
 mod scout;
+mod stack;
 mod variables;
 mod walk;
 mod words;
@@ -43,6 +44,7 @@ pub use self::question::{
 };
 use self::rules::Compiled;
 pub use self::rules::{DefaultEffect, Effect, PolicyError, PolicyRules, Rule, UnresolvedEffect};
+pub use self::stack::{Layer, PolicyStack};
 
 /// Most bytes of code that are read under a policy; more is unresolved. What stands in
 /// single quotes and in heredocs with a quoted delimiter is data and does not count:
@@ -215,68 +217,6 @@ impl Policy {
             }
         }
         Ok(())
-    }
-}
-
-/// Layers of policy, the operator's first: all of them must allow. A layer can only
-/// narrow what the ones before it allow.
-#[derive(Debug, Clone)]
-pub struct PolicyStack(Vec<Policy>);
-
-impl PolicyStack {
-    /// The operator's policy alone.
-    #[must_use]
-    pub fn new(operator: Policy) -> Self {
-        Self(vec![operator])
-    }
-
-    /// These layers and one more below them.
-    #[must_use]
-    pub fn narrowed_by(&self, layer: Policy) -> Self {
-        Self(self.0.iter().cloned().chain([layer]).collect())
-    }
-
-    /// The layers, the operator's first.
-    #[must_use]
-    pub fn layers(&self) -> &[Policy] {
-        &self.0
-    }
-
-    /// SHA-256 over the layers' hashes, for audit records.
-    #[must_use]
-    pub fn content_hash(&self) -> [u8; 32] {
-        rules::hash_of(self.0.iter().map(Policy::content_hash))
-    }
-
-    /// The layers' names, the operator's first, joined by `+`.
-    #[must_use]
-    pub fn name(&self) -> String {
-        self.0
-            .iter()
-            .map(Policy::name)
-            .collect::<Vec<_>>()
-            .join("+")
-    }
-
-    /// Judges a script for bash, as a fresh session would.
-    #[must_use]
-    pub fn judge_script(&self, script: &str) -> Verdict {
-        self.judge(&Question::script(Dialect::Bash, script)).verdict
-    }
-
-    /// Judges a question: the first denial, or else what the last layer that read it found.
-    #[must_use]
-    pub fn judge(&self, question: &Question<'_>) -> Judgement {
-        let mut found = Judgement::default();
-        for (layer, policy) in self.0.iter().enumerate() {
-            let judgement = policy.judge(question);
-            match judgement.verdict {
-                Verdict::Denied(_) => return Judgement { layer, ..judgement },
-                Verdict::Allowed(_) if policy.is_open() => {}
-                Verdict::Allowed(_) => found = Judgement { layer, ..judgement },
-            }
-        }
-        found
     }
 }
 

@@ -1,6 +1,7 @@
 //! The engine: what the server can do, in calls that know nothing of the wire.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use execgate_core::audit::{
 };
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
 use execgate_core::outcome::{LaunchFailureKind, ObservedBy};
-use execgate_core::policy::{Policy, PolicyStack};
+use execgate_core::policy::PolicyStack;
 use execgate_core::redact::{RedactionRules, secret_variables};
 use execgate_core::shell::ShellKind;
 
@@ -23,7 +24,7 @@ use crate::execution::{Execution, Retention};
 use crate::fence::Fences;
 use crate::isolation::Isolation;
 use crate::local::LocalSettings;
-use crate::policy::OperatorPolicy;
+use crate::policy::{OperatorPolicy, Policies};
 use crate::random;
 use crate::secrets::{NamedSecrets, SecretVariables, exposed, secret_names};
 use crate::session::{
@@ -47,8 +48,8 @@ pub struct EngineSettings {
     pub ssh: SshSettings,
     /// Which containers sessions may be in, and what they are like.
     pub docker: DockerSettings,
-    /// The operator's policy at the start.
-    pub policy: Policy,
+    /// The operator's policies at the start.
+    pub policies: Policies,
     /// What is redacted in every session.
     pub redaction: RedactionRules,
     /// What sessions may have in their environment without being told it.
@@ -96,7 +97,7 @@ impl Engine {
         settings.redaction = settings.redaction.with_values(settings.secrets.values());
         let ssh = Ssh::new(settings.ssh.clone());
         let fences = Fences::new(settings.local.clone(), probe_file);
-        let policy = PolicyStack::new(settings.policy.clone());
+        let policy = PolicyStack::new(settings.policies.operator.clone());
         let (_probed, isolation) = fences.transport(None, &policy, None).await?;
         let directory = Arc::new(SessionDirectory::new(
             settings.max_sessions,
@@ -109,7 +110,7 @@ impl Engine {
             }
         }
         let docker = Docker::new(settings.docker.clone());
-        let policy = Arc::new(OperatorPolicy::new(settings.policy.clone()));
+        let policy = Arc::new(OperatorPolicy::new(settings.policies.clone()));
         Ok(Self {
             settings,
             policy,
@@ -134,20 +135,9 @@ impl Engine {
         id: Option<SessionId>,
         settings: SessionSettings,
     ) -> Result<Arc<Session>, Error> {
-        if self.draining.load(Ordering::Relaxed) {
-            return Err(Error::ShuttingDown);
-        }
-        let id = match id {
-            Some(id) => id,
-            None => SessionId::from_random(random::bytes()?),
-        };
-        // A retry of the same request is answered with what the first one made, as long as
-        // that lives.
-        if let Ok(session) = self.directory.get(principal, &id) {
-            return match session.settings.repeats(&settings) {
-                true => Ok(session),
-                false => Err(Error::SessionIdTaken { session: id }),
-            };
+        let id = self.admit(id)?;
+        if let Some(first) = self.repeated(principal, &id, &settings)? {
+            return Ok(first);
         }
         let secrets = self
             .settings
@@ -160,7 +150,8 @@ impl Engine {
             id.clone(),
             settings.origin.clone(),
         );
-        let policy = self.policy.stack(settings.policy.as_ref());
+        let own = settings.policy.as_ref();
+        let policy = self.policy.stack(&settings.target, own);
         let target = self.reach(principal, &recorder, &settings, &policy).await?;
         if let Some(weak) = target.isolation.missing(&settings.fence.require) {
             return Err(Error::FenceUnavailable(Box::new(weak.clone())));
@@ -198,6 +189,34 @@ impl Engine {
         place.fill(Arc::clone(&session));
         tokio::spawn(Actor::new(context, mailbox, shell).run());
         Ok(session)
+    }
+
+    /// The id of a session that may begin.
+    fn admit(&self, id: Option<SessionId>) -> Result<SessionId, Error> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(Error::ShuttingDown);
+        }
+        match id {
+            Some(id) => Ok(id),
+            None => Ok(SessionId::from_random(random::bytes()?)),
+        }
+    }
+
+    /// What an earlier request of this kind made: a retry is answered with it, as long as it
+    /// lives.
+    fn repeated(
+        &self,
+        principal: &Principal,
+        id: &SessionId,
+        settings: &SessionSettings,
+    ) -> Result<Option<Arc<Session>>, Error> {
+        match self.directory.get(principal, id) {
+            Err(_none) => Ok(None),
+            Ok(session) if session.settings.repeats(settings) => Ok(Some(session)),
+            Ok(_another) => Err(Error::SessionIdTaken {
+                session: id.clone(),
+            }),
+        }
     }
 
     /// Reaches the target of a session.
@@ -443,38 +462,44 @@ impl Engine {
         &self.isolation
     }
 
-    /// The operator's policy.
+    /// The operator's policies.
     #[must_use]
     pub fn policy(&self) -> &OperatorPolicy {
         &self.policy
     }
 
-    /// Puts another policy of the operator in force, or says why there is none; either is
-    /// recorded. Sessions are judged by it from their next command on.
+    /// Puts other policies of the operator in force, or says why there are none; either is
+    /// recorded, one record for each policy. Sessions are judged by them from their next
+    /// command on.
     ///
     /// # Errors
-    /// Where the audit log takes no record: then the old policy stays.
-    pub async fn reload_policy(&self, read: Result<Policy, String>) -> Result<(), Error> {
-        let (policy, error) = match read {
-            Ok(policy) => (policy, String::new()),
+    /// Where the audit log takes no record: then the old policies stay.
+    pub async fn reload_policies(&self, read: Result<Policies, String>) -> Result<(), Error> {
+        let (policies, error) = match read {
+            Ok(policies) => (policies, String::new()),
             Err(error) => (self.policy.current(), error),
         };
-        let record = AuditBody::PolicyReloaded(PolicyReloaded {
-            policy: policy.name().to_owned(),
-            policy_hash: Digest(policy.content_hash()),
-            error,
-        });
-        let record = NewRecord {
-            time: Micros::from(SystemTime::now()),
-            principal: SYSTEM_PRINCIPAL.to_owned(),
-            session_id: None,
-            execution_id: None,
-            trace_id: None,
-            auth: None,
-            body: record,
-        };
-        self.audit.append(record, Durability::Synced).await?;
-        self.policy.replace(policy);
+        let profiles = policies.profiles.iter();
+        let profiles = profiles.map(|(profile, policy)| (profile.to_string(), policy));
+        for (profile, policy) in iter::once((String::new(), &policies.operator)).chain(profiles) {
+            let record = AuditBody::PolicyReloaded(PolicyReloaded {
+                policy: policy.name().to_owned(),
+                policy_hash: Digest(policy.content_hash()),
+                profile,
+                error: error.clone(),
+            });
+            let record = NewRecord {
+                time: Micros::from(SystemTime::now()),
+                principal: SYSTEM_PRINCIPAL.to_owned(),
+                session_id: None,
+                execution_id: None,
+                trace_id: None,
+                auth: None,
+                body: record,
+            };
+            self.audit.append(record, Durability::Synced).await?;
+        }
+        self.policy.replace(policies);
         Ok(())
     }
 

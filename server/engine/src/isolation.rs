@@ -133,6 +133,16 @@ impl Isolation {
         }
     }
 
+    /// Puts these rows in the place of those for the same controls.
+    pub(crate) fn raise(&mut self, rows: impl IntoIterator<Item = Control>) {
+        for row in rows {
+            let old = self.controls.iter_mut();
+            for control in old.filter(|control| control.kind == row.kind) {
+                *control = row.clone();
+            }
+        }
+    }
+
     /// The first control that is worth less than what is demanded.
     #[must_use]
     pub fn missing(&self, demand: &[(ControlKind, ControlLevel)]) -> Option<&Control> {

@@ -1,39 +1,116 @@
-//! The operator's policy, which can be replaced while sessions live: each command is
-//! judged by the one that holds when it comes.
+//! The operator's policies, which can be replaced while sessions live: each command is
+//! judged by those that hold when it comes.
 
+use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 
-use execgate_core::policy::{Policy, PolicyStack};
+use execgate_core::policy::{Layer, Policy, PolicyStack};
 
-/// The operator's policy.
+use crate::target::{Target, TargetProfile};
+
+/// What the operator says about commands.
+#[derive(Debug, Clone)]
+pub struct Policies {
+    /// About every command.
+    pub operator: Policy,
+    /// What narrows that further on targets of a profile.
+    pub profiles: BTreeMap<TargetProfile, Policy>,
+}
+
+impl From<Policy> for Policies {
+    /// One policy for all targets.
+    fn from(operator: Policy) -> Self {
+        Self {
+            operator,
+            profiles: BTreeMap::new(),
+        }
+    }
+}
+
+/// The operator's policies, as they are now.
 #[derive(Debug)]
-pub struct OperatorPolicy(RwLock<Policy>);
+pub struct OperatorPolicy(RwLock<Policies>);
 
 impl OperatorPolicy {
-    pub(crate) fn new(policy: Policy) -> Self {
-        Self(RwLock::new(policy))
+    pub(crate) fn new(policies: Policies) -> Self {
+        Self(RwLock::new(policies))
     }
 
-    /// The policy that holds now.
+    /// The policies that hold now.
     #[must_use]
-    pub fn current(&self) -> Policy {
+    pub fn current(&self) -> Policies {
         self.0
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    /// The policy that holds now, narrowed by a session's own.
+    /// The policies that hold now for a session there, which may narrow them by its own.
     #[must_use]
-    pub fn stack(&self, own: Option<&Policy>) -> PolicyStack {
-        let operator = PolicyStack::new(self.current());
-        match own {
-            Some(own) => operator.narrowed_by(own.clone()),
-            None => operator,
-        }
+    pub fn stack(&self, target: &Target, own: Option<&Policy>) -> PolicyStack {
+        let (operator, profile) = {
+            let now = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let profile = target.profile();
+            let profile = profile.and_then(|name| now.profiles.get(&name).cloned());
+            (PolicyStack::new(now.operator.clone()), profile)
+        };
+        let layers = [(Layer::Profile, profile), (Layer::Session, own.cloned())];
+        layers
+            .into_iter()
+            .filter_map(|(layer, policy)| Some((layer, policy?)))
+            .fold(operator, |stack, (layer, policy)| {
+                stack.narrowed_by(layer, policy)
+            })
     }
 
-    pub(crate) fn replace(&self, policy: Policy) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = policy;
+    pub(crate) fn replace(&self, policies: Policies) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = policies;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::{DockerSource, DockerTarget, SshTarget};
+
+    fn denying(program: &str) -> Policy {
+        Policy::lists(&[], &[program.to_owned()]).unwrap()
+    }
+
+    #[test]
+    fn a_profile_narrows_its_own_targets_and_no_others() {
+        let docker = |profile: Option<&str>| {
+            Target::Docker(DockerTarget {
+                source: DockerSource::Image("i".to_owned()),
+                user: None,
+                profile: profile.map(str::to_owned),
+            })
+        };
+        let ssh = |name: &str| Target::Ssh(SshTarget::Profile(name.to_owned()));
+        let policies = OperatorPolicy::new(Policies {
+            operator: denying("rm"),
+            profiles: [
+                (TargetProfile::Ssh("web".to_owned()), denying("systemctl")),
+                (TargetProfile::Docker("default".to_owned()), denying("apt")),
+            ]
+            .into(),
+        });
+        let denied = |target: &Target, own: Option<&Policy>| {
+            let stack = policies.stack(target, own);
+            ["rm", "systemctl", "apt", "curl"]
+                .map(|script| !stack.judge_script(script).is_allowed())
+        };
+        let own = denying("curl");
+        assert_eq!(
+            denied(&Target::Local, Some(&own)),
+            [true, false, false, true]
+        );
+        assert_eq!(denied(&ssh("web"), Some(&own)), [true, true, false, true]);
+        assert_eq!(denied(&ssh("db"), None), [true, false, false, false]);
+        assert_eq!(denied(&docker(None), None), [true, false, true, false]);
+        assert_eq!(
+            denied(&docker(Some("x")), None),
+            [true, false, false, false]
+        );
     }
 }

@@ -2,6 +2,7 @@
 //! Nothing here reaches out; the engine does, once for each session.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use execgate_core::outcome::ObservedBy;
@@ -9,6 +10,7 @@ use execgate_core::redact::{RedactionRules, Secret};
 
 use crate::isolation::{Control, ControlKind as Kind, ControlLevel, Isolation};
 use crate::transport::Transport;
+use crate::transport::docker::DEFAULT_PROFILE;
 use crate::transport::ssh::Host;
 
 /// PATH of sessions where the target says nothing better.
@@ -25,6 +27,39 @@ pub enum Target {
     Ssh(SshTarget),
     /// A container.
     Docker(DockerTarget),
+}
+
+impl Target {
+    /// The operator's profile that it falls under, if any.
+    #[must_use]
+    pub fn profile(&self) -> Option<TargetProfile> {
+        match self {
+            Self::Local | Self::Ssh(SshTarget::Inline(_)) => None,
+            Self::Ssh(SshTarget::Profile(name)) => Some(TargetProfile::Ssh(name.clone())),
+            Self::Docker(target) => {
+                let name = target.profile.as_deref().unwrap_or(DEFAULT_PROFILE);
+                Some(TargetProfile::Docker(name.to_owned()))
+            }
+        }
+    }
+}
+
+/// A name under which the operator describes targets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TargetProfile {
+    /// A host profile.
+    Ssh(String),
+    /// A profile of containers.
+    Docker(String),
+}
+
+impl fmt::Display for TargetProfile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ssh(name) => write!(f, "ssh:{name}"),
+            Self::Docker(name) => write!(f, "docker:{name}"),
+        }
+    }
 }
 
 /// A machine reached through SSH.

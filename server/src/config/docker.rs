@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use execgate_engine::transport::docker::{self, DockerHost, Pull, Risk, RootFiles};
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Variables};
+use super::{ConfigError, Policy, Variables};
 
 /// `[docker]`: the engine, and profiles for its containers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,9 @@ pub struct DockerProfile {
     pub milli_cpus: NonZeroU32,
     /// What is let through that would be refused otherwise.
     pub allow: Vec<AllowedRisk>,
+    /// What narrows the operator's policy there; SIGHUP reads it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
 }
 
 /// Whether an image that is not there is fetched.
@@ -95,6 +98,7 @@ impl Default for DockerProfile {
             pids: NonZeroU32::new(profile.pids).unwrap_or(NonZeroU32::MIN),
             milli_cpus: NonZeroU32::new(profile.milli_cpus).unwrap_or(NonZeroU32::MIN),
             allow: Vec::new(),
+            policy: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::duration::HumanDuration;
 use super::secret::{SecretSource, SecretText, fetch};
-use super::{ConfigError, Variables};
+use super::{ConfigError, Policy, Variables};
 
 /// Hosts that one may be reached through, one after another.
 const MAX_JUMPS: usize = 4;
@@ -81,6 +81,12 @@ pub struct SshHost {
     /// Limit of connecting, exchanging keys and logging in.
     #[serde(default = "default_connect_timeout")]
     pub connect_timeout: HumanDuration,
+    /// What narrows the operator's policy there; SIGHUP reads it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
+    /// What every program of a session is run by there, with the program as its last words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wrap: Vec<String>,
     /// The secrets, fetched.
     #[serde(skip)]
     secrets: Secrets,
@@ -202,6 +208,12 @@ impl Ssh {
         if host.key.is_none() && (host.certificate.is_some() || host.key_passphrase.is_some()) {
             return Err("`certificate` and `key_passphrase` are nothing without `key`".to_owned());
         }
+        if let Some(first) = host.wrap.first()
+            && !first.starts_with('/')
+        {
+            // A name would be looked up where nobody has said.
+            return Err("`wrap` begins with a program's absolute path".to_owned());
+        }
         let mut at = host;
         for _ in 0..MAX_JUMPS {
             let Some(jump) = &at.jump else { return Ok(()) };
@@ -288,6 +300,7 @@ impl SshHost {
             jump: self.jump.clone().map(engine::Jump::Profile),
             keepalive: self.keepalive.get(),
             connect_timeout: self.connect_timeout.get(),
+            wrapper: self.wrap.clone(),
         }
     }
 }

@@ -12,6 +12,7 @@ use execgate_core::redact::redact_text;
 use execgate_core::shell::ShellKind;
 use execgate_engine::isolation::{ControlKind, ControlLevel};
 use execgate_engine::session::Session;
+use execgate_engine::target::Target;
 use execgate_engine::{Engine, Error};
 
 use super::refusal::{DeniedCommand, Refusal};
@@ -79,7 +80,7 @@ impl Edge {
     pub(crate) fn policy_of(&self, session: Option<&Session>) -> PolicyStack {
         match session {
             Some(session) => session.policy(),
-            None => self.engine.policy().stack(None),
+            None => self.engine.policy().stack(&Target::Local, None),
         }
     }
 
@@ -108,14 +109,6 @@ impl Edge {
         }
     }
 
-    /// What the layer of this number is called.
-    pub(crate) fn layer(layer: usize) -> &'static str {
-        match layer {
-            0 => "operator",
-            _ => "session",
-        }
-    }
-
     /// A denial with all that its caller may know.
     pub(crate) fn denied(
         &self,
@@ -123,13 +116,8 @@ impl Edge {
         policy: &PolicyStack,
         session: Option<&Session>,
     ) -> Refusal {
-        let names = policy.layers().iter();
-        let layer = names
-            .take_while(|layer| layer.name() != denial.policy)
-            .count();
         Refusal::Denied(Box::new(DeniedCommand {
             excerpt: self.shown(session).redact(&denial.excerpt),
-            layer: Self::layer(layer),
             policy_hash: HEXLOWER.encode(&policy.content_hash()),
             denial,
         }))

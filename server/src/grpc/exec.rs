@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use execgate_core::ids::{ExecutionId, Principal};
-use execgate_core::policy::{Dialect, Question, Verdict};
+use execgate_core::policy::{Dialect, Layer, Question, Verdict};
 use execgate_engine::execution::{CommandLine, Follower};
 use execgate_engine::session::Session;
 use execgate_proto::v1;
@@ -388,7 +388,7 @@ impl ExecService for Execs {
         };
         let mut policy = self.edge.policy_of(session.as_deref());
         if let Some(own) = from_proto::session_policy(request.policy.unwrap_or_default())? {
-            policy = policy.narrowed_by(own);
+            policy = policy.narrowed_by(Layer::Session, own);
         }
         let (line, env) = from_proto::judged(request.spec, &self.edge)?;
         let judgement = match (&session, &line) {

@@ -93,7 +93,6 @@ pub(crate) struct DeniedCommand {
     /// The offending bytes, redacted.
     pub(crate) excerpt: String,
     /// `operator` or `session`.
-    pub(crate) layer: &'static str,
     /// Hash of the policies that judged, in hex.
     pub(crate) policy_hash: String,
 }

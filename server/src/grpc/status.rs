@@ -230,7 +230,7 @@ impl Answer {
 
     fn denied(denied: &DeniedCommand) -> Self {
         Self::of_denial(&denied.denial)
-            .with("layer", denied.layer)
+            .with("layer", denied.denial.layer.name())
             .with("excerpt", denied.excerpt.as_str())
             .with("policy_hash", denied.policy_hash.as_str())
     }

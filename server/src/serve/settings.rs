@@ -13,13 +13,15 @@ use execgate_core::shell::ShellKind;
 use execgate_engine::EngineSettings;
 use execgate_engine::execution::{Retention, RetentionLimits};
 use execgate_engine::local::LocalSettings;
+use execgate_engine::policy::Policies;
 use execgate_engine::secrets::{NamedSecret, NamedSecrets};
+use execgate_engine::target::TargetProfile;
 use execgate_engine::transport::docker::DockerSettings;
 use rustix::fs::{Access, access};
 
 use super::local_user::SessionUser;
 use super::{ServeError, failed};
-use crate::config::{Config, PolicyName, TokenRuleEntry};
+use crate::config::{Config, Policy as PolicyKey, PolicyName, TokenRuleEntry};
 use crate::data_dir::DataDir;
 use crate::grpc::SessionDefaults;
 
@@ -57,7 +59,7 @@ impl Settings {
             },
             ssh: config.ssh.settings(dir.learned_hosts()),
             docker: docker(config, dir)?,
-            policy: policy(config)?,
+            policies: policies(config)?,
             redaction: redaction_rules(config).with_key(dir.hash_key()?),
             secrets: named_secrets(config),
             hash_key: dir.hash_key()?,
@@ -115,10 +117,26 @@ fn retention(config: &Config, dir: &DataDir) -> Result<Retention, ServeError> {
     Retention::spilling(limits, &place).map_err(failed(&operation))
 }
 
-/// The operator's policy, as it stands there now.
-pub(super) fn policy(config: &Config) -> Result<Policy, ServeError> {
-    let Some(file) = &config.policy.file else {
-        return Ok(match config.policy.name {
+/// The operator's policies, as they stand there now.
+pub(super) fn policies(config: &Config) -> Result<Policies, ServeError> {
+    let hosts = config.ssh.hosts.iter();
+    let hosts = hosts.map(|(name, host)| (TargetProfile::Ssh(name.clone()), &host.policy));
+    let containers = config.docker.profiles.iter();
+    let containers =
+        containers.map(|(name, profile)| (TargetProfile::Docker(name.clone()), &profile.policy));
+    let narrowing = hosts.chain(containers);
+    let narrowing = narrowing.filter_map(|(name, key)| Some((name, key.as_ref()?)));
+    Ok(Policies {
+        operator: policy(&config.policy)?,
+        profiles: narrowing
+            .map(|(name, key)| Ok((name, policy(key)?)))
+            .collect::<Result<_, ServeError>>()?,
+    })
+}
+
+fn policy(key: &PolicyKey) -> Result<Policy, ServeError> {
+    let Some(file) = &key.file else {
+        return Ok(match key.name {
             PolicyName::Guard => Policy::guard(),
             PolicyName::Strict => Policy::strict(),
             PolicyName::Open => Policy::open(),

@@ -291,6 +291,28 @@ async fn what_a_profile_allows_can_be_entered_and_is_reported() {
 }
 
 #[tokio::test]
+async fn a_profiles_policy_narrows_its_own_containers() {
+    images_are_there();
+    let config = "[docker.profiles.default.policy]\nname = \"strict\"\n[docker.profiles.wide]\n";
+    let server = Server::start_with(config);
+    let mut client = server.client().await;
+    let wide = v1::DockerTarget {
+        profile: "wide".to_owned(),
+        ..image(BUSYBOX)
+    };
+    let narrow = create(&mut client, image(BUSYBOX)).await;
+    let denied = client
+        .try_run(run_request(&narrow.session_id, "touch x"))
+        .await;
+    assert_eq!(refused(denied).metadata["layer"], "profile");
+    let wide = create(&mut client, wide).await;
+    let touched = client.run(&wide.session_id, "touch x; ls").await;
+    assert_eq!(stdout(&touched), "x\n");
+    close(&mut client, &narrow).await;
+    close(&mut client, &wide).await;
+}
+
+#[tokio::test]
 async fn the_limits_of_a_profile_hold_inside() {
     images_are_there();
     let config = "[docker.profiles.small]\nmemory_bytes = 67108864\npids = 20\n\

@@ -27,6 +27,7 @@ mod secrets;
 mod ssh;
 mod ssh_faults;
 mod ssh_login;
+mod ssh_profiles;
 mod ssh_targets;
 mod sshd;
 mod stop;

@@ -150,17 +150,19 @@ impl Server {
 
     /// Asks it to stop.
     pub(crate) fn terminate(&self) {
-        let pid = i32::try_from(self.child.id()).unwrap();
-        // SAFETY: kill takes no memory; the child has not been waited for, so the number
-        // is still its own.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+        self.signal(libc::SIGTERM);
     }
 
     /// Ends it at once, as a crash would.
     pub(crate) fn kill(&self) {
+        self.signal(libc::SIGKILL);
+    }
+
+    pub(crate) fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).unwrap();
-        // SAFETY: as in `terminate`.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
+        // SAFETY: kill takes no memory; the child has not been waited for, so the number
+        // is still its own.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
     }
 
     /// Waits for its end.

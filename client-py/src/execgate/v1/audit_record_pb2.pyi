@@ -911,22 +911,28 @@ class PolicyReloadedRecord(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     POLICY_HASH_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     """Name of the policy."""
     policy_hash: _builtins.bytes
     """Hash of the policy in force afterwards, 32 bytes."""
     error: _builtins.str
     """What was wrong with the new one. Empty: it is in force."""
+    profile: _builtins.str
+    """Profile of targets that it narrows, `ssh:NAME` or `docker:NAME`. Empty: the
+    operator's policy of all targets.
+    """
     def __init__(
         self,
         *,
         policy: _builtins.str = ...,
         policy_hash: _builtins.bytes = ...,
         error: _builtins.str = ...,
+        profile: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "policy", b"policy", "policy_hash", b"policy_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "policy", b"policy", "policy_hash", b"policy_hash", "profile", b"profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -63,7 +63,7 @@ impl PolicyStack {
     /// What becomes of every command of a program: denied where one layer says so.
     #[must_use]
     pub fn program(&self, program: &str) -> ProgramFate {
-        let fates = self.layers().iter().map(|policy| policy.fate(program));
+        let fates = self.policies().map(|policy| policy.fate(program));
         fates.max().unwrap_or(ProgramFate::Open)
     }
 
@@ -71,7 +71,7 @@ impl PolicyStack {
     #[must_use]
     pub fn program_rules(&self) -> ProgramRules {
         let mut found = ProgramRules::default();
-        for policy in self.layers().iter().filter(|policy| !policy.is_open()) {
+        for policy in self.policies().filter(|policy| !policy.is_open()) {
             let rules = &policy.compiled.rules;
             let deny = || rules.rule.iter().filter(|r| r.effect == Effect::Deny);
             found.deny += deny().count();
@@ -85,6 +85,7 @@ impl PolicyStack {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Layer;
 
     fn policy(text: &str) -> Policy {
         Policy::from_toml(text).unwrap()
@@ -113,7 +114,7 @@ mod tests {
 
     #[test]
     fn what_an_allow_list_does_not_name_is_denied_and_layers_only_narrow() {
-        let stack = PolicyStack::new(policy(NO_RM)).narrowed_by(policy(ONLY_LS));
+        let stack = PolicyStack::new(policy(NO_RM)).narrowed_by(Layer::Session, policy(ONLY_LS));
         let fates = ["rm", "busybox", "ls"].map(|name| stack.program(name));
         assert_eq!(
             fates,

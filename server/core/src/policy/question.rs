@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::{Dialect, SessionNames};
+use super::{Dialect, Layer, SessionNames};
 
 /// Longest excerpt in a denial, in bytes: enough to recognise the command.
 pub const MAX_EXCERPT_BYTES: usize = 200;
@@ -67,8 +67,8 @@ impl<'a> Question<'a> {
 pub struct Judgement {
     /// Whether it may run.
     pub verdict: Verdict,
-    /// The layer that decided, counted from the operator's.
-    pub layer: usize,
+    /// The layer that decided.
+    pub layer: Layer,
     /// The simple commands found, wrapped ones after their wrapper; at most
     /// [`MAX_COMMANDS`].
     pub commands: Vec<FoundCommand>,
@@ -193,6 +193,8 @@ pub struct Unresolved {
 pub struct Denial {
     /// Name of the policy that denies.
     pub policy: String,
+    /// Whose policy that is.
+    pub layer: Layer,
     /// Id of the rule; `default` or `unresolved` where no rule decided.
     pub rule: String,
     /// The offending bytes of the judged text.

@@ -255,9 +255,16 @@ fn open_policy_reads_nothing() {
 #[test]
 fn layers_only_narrow() {
     let stack = PolicyStack::new(Policy::open())
-        .narrowed_by(deny("a"))
-        .narrowed_by(Policy::open());
-    assert!(!stack.judge_script("a").is_allowed());
+        .narrowed_by(Layer::Profile, deny("a"))
+        .narrowed_by(Layer::Session, Policy::open());
+    let judgement = stack.judge(&Question::script(Dialect::Bash, "a"));
+    let Verdict::Denied(denial) = judgement.verdict else {
+        panic!("allowed");
+    };
+    assert_eq!(
+        (judgement.layer, denial.layer),
+        (Layer::Profile, Layer::Profile)
+    );
     assert!(stack.judge_script("b").is_allowed());
     assert_eq!(stack.name(), "open+lists+open");
     assert_ne!(

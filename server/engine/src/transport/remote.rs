@@ -19,6 +19,7 @@ mod orders;
 mod quote;
 mod standing;
 mod survey;
+mod wrapped;
 
 pub(super) use beside::{close, drop_program, forget, inspect, signal, waits_for_input};
 pub(super) use clock::Clock;
@@ -26,6 +27,7 @@ pub(super) use input::open_input;
 pub(super) use orders::{MAX_NOISE_BYTES, Orders, Preface, launch_error, loader};
 pub(super) use standing::Standing;
 pub(super) use survey::{Survey, survey};
+pub(super) use wrapped::try_wrapper;
 
 use std::fmt;
 

@@ -75,11 +75,7 @@ impl Ssh {
         target: &SshTarget,
     ) -> Result<Place, TransportError> {
         let pool = self.pool(principal, target).await?;
-        let control: Arc<dyn Beside> = Arc::new(Control {
-            pool: Arc::clone(&pool),
-            clock: Clock::default(),
-            standing: Standing::default(),
-        });
+        let control: Arc<dyn Beside> = Arc::new(Control::new(&pool, Vec::new()));
         let survey = remote::survey(control.as_ref()).await?;
         if survey.lacks("/proc") {
             return Err(TransportError::Unusable {
@@ -89,12 +85,13 @@ impl Ssh {
         }
         let marker = HEXLOWER.encode(&random::bytes::<16>()?);
         let home = survey.home.clone();
+        let isolation = isolation(&pool, control.as_ref(), &survey).await?;
         Ok(Place {
             name: pool.target.clone(),
             env: environment(&survey),
             home,
             start: None,
-            isolation: isolation(&survey),
+            isolation,
             secrets: pool.host.secrets(),
             observer: ObservedBy::Sshd,
             transport: Arc::new(SshTransport(Arc::new(Link {
@@ -169,8 +166,13 @@ impl Ssh {
     }
 }
 
-/// What is promised there, less what it has no programs for.
-fn isolation(survey: &Survey) -> Isolation {
+/// What is promised there, less what it has no programs for, and what its profile's wrapper
+/// was seen to keep programs from.
+async fn isolation(
+    pool: &Arc<Pool>,
+    control: &dyn Beside,
+    survey: &Survey,
+) -> Result<Isolation, TransportError> {
     let mut isolation = Target::remote_isolation();
     if survey.lacks("grep") || survey.lacks("tr") {
         let kill = isolation.controls.iter_mut();
@@ -179,7 +181,12 @@ fn isolation(survey: &Survey) -> Isolation {
             control.detail = "the target lacks grep or tr".into();
         }
     }
-    isolation
+    if let Some(program) = pool.host.wrapper.first() {
+        let wrapped = Control::new(pool, pool.host.wrapper.clone());
+        let raised = remote::try_wrapper(control, &wrapped, &survey.home, program).await?;
+        isolation.raise(raised);
+    }
+    Ok(isolation)
 }
 
 /// What sessions there find in their environment: the target's, never the server's.
@@ -293,7 +300,8 @@ impl SshTransport {
             ProgramStreams::Terminal(size) => Some(size),
             ProgramStreams::Separate => None,
         };
-        let begun = start(&link.pool, channel, &orders, Environment::Clean, terminal).await?;
+        let wrapped = (Environment::Clean, link.pool.host.wrapper.as_slice());
+        let begun = start(&link.pool, channel, &orders, wrapped, terminal).await?;
         match begun.preface {
             Preface::Failed(kind) => Err(remote::launch_error(program, kind)),
             Preface::Started(pid) => {
@@ -357,7 +365,7 @@ async fn start(
     pool: &Pool,
     channel: russh::Channel<russh::client::Msg>,
     orders: &Orders,
-    environment: Environment,
+    (environment, wrapper): (Environment, &[String]),
     terminal: Option<super::WindowSize>,
 ) -> Result<channel::Begun, TransportError> {
     let unreachable = |reason: String| TransportError::Unreachable {
@@ -370,7 +378,7 @@ async fn start(
             .map_err(|error| unreachable(error.to_string()))?;
     }
     channel
-        .exec(true, remote::loader(orders, environment))
+        .exec(true, remote::loader(orders, environment, wrapper))
         .await
         .map_err(|error| unreachable(error.to_string()))?;
     channel::begin(channel, orders)
@@ -388,8 +396,21 @@ async fn start(
 #[derive(Debug)]
 struct Control {
     pool: Arc<Pool>,
+    /// What runs them; nothing, but to try what the profile's wrapper is worth.
+    wrapper: Vec<String>,
     clock: Clock,
     standing: Standing,
+}
+
+impl Control {
+    fn new(pool: &Arc<Pool>, wrapper: Vec<String>) -> Self {
+        Self {
+            pool: Arc::clone(pool),
+            wrapper,
+            clock: Clock::default(),
+            standing: Standing::default(),
+        }
+    }
 }
 
 impl Beside for Control {
@@ -402,7 +423,8 @@ impl Beside for Control {
             let nonce = HEXLOWER.encode(&random::bytes::<16>()?);
             let orders = Orders::script(script, nonce);
             let channel = self.pool.control_channel().await?;
-            let begun = start(&self.pool, channel, &orders, environment, None).await?;
+            let way = (environment, self.wrapper.as_slice());
+            let begun = start(&self.pool, channel, &orders, way, None).await?;
             let Preface::Started(pid) = begun.preface else {
                 return Err(TransportError::Unusable {
                     target: self.pool.target.clone(),

@@ -82,7 +82,7 @@ impl Gate {
             },
             ssh: SshSettings::default(),
             docker: DockerSettings::default(),
-            policy,
+            policies: policy.into(),
             redaction: RedactionRules::builtin(),
             secrets: NamedSecrets::new([(
                 "deploy".to_owned(),

@@ -72,6 +72,7 @@ fn inline_host(inline: v1::SshInlineTarget, trust: Trust) -> Result<Host, Refusa
         jump: None,
         keepalive: DEFAULT_KEEPALIVE,
         connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+        wrapper: Vec::new(),
     })
 }
 

@@ -155,6 +155,7 @@ fn server_body(body: AuditBody) -> Option<Body> {
         AuditBody::PolicyReloaded(reloaded) => Body::PolicyReloaded(v1::PolicyReloadedRecord {
             policy: reloaded.policy,
             policy_hash: digest(&reloaded.policy_hash),
+            profile: reloaded.profile,
             error: reloaded.error,
         }),
         AuditBody::HostKeyMismatch(shown) => Body::HostKeyMismatch(v1::HostKeyMismatchRecord {

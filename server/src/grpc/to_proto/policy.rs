@@ -8,7 +8,7 @@ use execgate_core::policy::{
 use execgate_engine::isolation::ControlLevel;
 use execgate_proto::v1;
 
-use crate::grpc::edge::{Edge, Shown};
+use crate::grpc::edge::Shown;
 
 /// A judgement, with what a caller may see of the command.
 pub(crate) fn verdict(
@@ -28,7 +28,7 @@ pub(crate) fn verdict(
     let found = &judgement.commands;
     let beyond = found.iter().filter(|command| command.beyond).map(beyond);
     v1::PolicyVerdict {
-        layer: Edge::layer(judgement.layer).to_owned(),
+        layer: judgement.layer.name().to_owned(),
         commands: found.iter().map(|found| command(found, shown)).collect(),
         unresolved: judgement
             .unresolved

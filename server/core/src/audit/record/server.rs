@@ -11,6 +11,9 @@ pub struct PolicyReloaded {
     pub policy: String,
     /// Hash of the operator's policy from here on.
     pub policy_hash: Digest,
+    /// The profile that it narrows, like `ssh:web`; empty for the one of all targets.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub profile: String,
     /// What is wrong with the new one, which was left alone; empty where it is in force.
     pub error: String,
 }

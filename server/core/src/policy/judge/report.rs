@@ -7,7 +7,7 @@ use crate::policy::rules::{DefaultEffect, Effect, Facts, Rule, UnresolvedEffect}
 use crate::policy::words::Word;
 use crate::policy::wrappers::is_interpreter;
 use crate::policy::{
-    Allowed, Decision, Denial, FoundCommand, FoundWord, Judgement, Knowledge, MAX_COMMANDS,
+    Allowed, Decision, Denial, FoundCommand, FoundWord, Judgement, Knowledge, Layer, MAX_COMMANDS,
     MAX_EXCERPT_BYTES, MAX_UNRESOLVED, Unresolved, Verdict,
 };
 
@@ -28,7 +28,7 @@ impl Judge<'_> {
         Judgement {
             unresolved: unresolved.collect(),
             verdict: self.verdict(),
-            layer: 0,
+            layer: Layer::default(),
             commands: self.found,
             defined: self.defined,
         }
@@ -57,6 +57,7 @@ impl Judge<'_> {
         let end = excerpt.floor_char_boundary(MAX_EXCERPT_BYTES);
         Denial {
             policy: self.policy.rules.name.clone(),
+            layer: Layer::default(),
             rule: rule.to_owned(),
             span: span.clone(),
             excerpt: excerpt.get(..end).unwrap_or_default().to_owned(),

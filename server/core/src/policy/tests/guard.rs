@@ -119,6 +119,7 @@ fn guard_denies_the_destructive() {
     let denial = denied(&guard, "echo a; rm -r --force / x");
     let expected = Denial {
         policy: "guard".to_owned(),
+        layer: Layer::Operator,
         rule: "no-rm-root".to_owned(),
         span: 8..25,
         excerpt: "rm -r --force / x".to_owned(),

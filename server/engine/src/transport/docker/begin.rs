@@ -34,8 +34,8 @@ pub(super) async fn begin(
     terminal: Option<WindowSize>,
 ) -> Result<Result<Begun, LaunchFailureKind>, TransportError> {
     let start = match terminal {
-        None => loader(orders, environment),
-        Some(_) => format!("{QUIET_TERMINAL}{}", loader(orders, environment)),
+        None => loader(orders, environment, &[]),
+        Some(_) => format!("{QUIET_TERMINAL}{}", loader(orders, environment, &[])),
     };
     let request = Request {
         argv: vec![SHELL.to_owned(), "-c".to_owned(), start],

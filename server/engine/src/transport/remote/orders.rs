@@ -26,14 +26,21 @@ pub(in crate::transport) struct Orders {
     nonce: String,
 }
 
-/// The command that starts a loader; for a shell to read, which it replaces.
-pub(in crate::transport) fn loader(orders: &Orders, environment: Environment) -> String {
+/// The command that starts a loader; for a shell to read, which it replaces. A wrapper runs
+/// the loader and not the program, so that nothing of a session's environment (what the
+/// dynamic linker loads, where programs are looked for) holds before the wrapper has.
+pub(in crate::transport) fn loader(
+    orders: &Orders,
+    environment: Environment,
+    wrapper: &[String],
+) -> String {
     let clean = match environment {
         Environment::Clean => format!("env -i PATH={PATH} "),
         Environment::Login => String::new(),
     };
+    let wrapper: String = wrapper.iter().map(|word| quote(word) + " ").collect();
     format!(
-        "exec {clean}/bin/sh -c {} execgate {}",
+        "exec {clean}{wrapper}/bin/sh -c {} execgate {}",
         quote(LOADER),
         orders.nonce
     )
@@ -203,7 +210,11 @@ mod tests {
     }
 
     fn run(shell: &str, orders: &Orders, input: &[u8]) -> Vec<u8> {
-        let command = loader(orders, Environment::Clean).replace("/bin/sh", shell);
+        run_wrapped(shell, orders, &[], input)
+    }
+
+    fn run_wrapped(shell: &str, orders: &Orders, wrapper: &[String], input: &[u8]) -> Vec<u8> {
+        let command = loader(orders, Environment::Clean, wrapper).replace("/bin/sh", shell);
         let mut child = Command::new("sh")
             .args(["-c", &command])
             .stdin(Stdio::piped())
@@ -250,6 +261,21 @@ mod tests {
             );
             assert_eq!(&out[end..], b"a 'b'\n\"c\" $d|it's|left over", "{shell}");
         }
+    }
+
+    #[test]
+    fn a_wrapper_holds_before_anything_of_the_session_does() {
+        let wrapper = [
+            "/bin/sh",
+            "-c",
+            ": \"it's\"; [ -z \"$ODD\" ] && umask 77 && exec \"$@\"",
+            "-",
+        ];
+        let wrapper = wrapper.map(str::to_owned);
+        let orders = Orders::program(&program(&["sh", "-c", "umask; cat"]), nonce(), "m", None);
+        let out = run_wrapped("/bin/sh", &orders, &wrapper, b"rest");
+        let (_, end) = orders.answer(&out).unwrap();
+        assert_eq!(String::from_utf8_lossy(&out[end..]), "0077\nrest");
     }
 
     #[test]

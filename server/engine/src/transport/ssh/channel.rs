@@ -77,14 +77,12 @@ pub(super) async fn begin(channel: Channel<Msg>, orders: &Orders) -> Result<Begu
                     return Err(NotBegun::Refused("its login prints without end".to_owned()));
                 }
             }
-            Some(ChannelMsg::ExtendedData { data, .. }) => {
-                let room = MAX_REFUSAL_BYTES.saturating_sub(refusal.len());
-                refusal.extend(data.iter().take(room));
-            }
+            Some(ChannelMsg::ExtendedData { data, .. }) => keep_refusal(&mut refusal, &data),
             Some(ChannelMsg::Failure) => {
                 return Err(NotBegun::Refused("it lets nothing be run".to_owned()));
             }
             Some(ChannelMsg::ExitStatus { .. } | ChannelMsg::ExitSignal { .. }) => {
+                last_words(&mut read, &mut refusal).await;
                 return Err(NotBegun::Refused(said(&refusal, &seen)));
             }
             Some(_) => {}
@@ -107,6 +105,24 @@ pub(super) async fn begin(channel: Channel<Msg>, orders: &Orders) -> Result<Begu
         end,
         write: Arc::new(write),
     })
+}
+
+fn keep_refusal(refusal: &mut Vec<u8>, data: &[u8]) {
+    let room = MAX_REFUSAL_BYTES.saturating_sub(refusal.len());
+    refusal.extend(data.iter().take(room));
+}
+
+/// Reads what was printed and comes after the news of the end.
+async fn last_words(read: &mut ChannelReadHalf, refusal: &mut Vec<u8>) {
+    let rest = async {
+        while let Some(message) = read.wait().await {
+            if let ChannelMsg::ExtendedData { data, .. } = message {
+                keep_refusal(refusal, &data);
+            }
+        }
+    };
+    // Somebody in the background may hold the stream.
+    let _open = tokio::time::timeout(LATE_BYTES, rest).await;
 }
 
 /// What a host printed instead of an answer.

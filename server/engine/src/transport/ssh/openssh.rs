@@ -161,6 +161,7 @@ impl OpenSshConfig {
             jump: None,
             keepalive: seconds("serveraliveinterval").unwrap_or(DEFAULT_KEEPALIVE),
             connect_timeout: seconds("connecttimeout").unwrap_or(DEFAULT_CONNECT_TIMEOUT),
+            wrapper: Vec::new(),
         })
     }
 
@@ -430,6 +431,7 @@ mod tests {
             jump: None,
             keepalive: Duration::from_secs(7),
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            wrapper: Vec::new(),
         };
         assert_eq!(host, expected);
     }

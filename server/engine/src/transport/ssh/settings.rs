@@ -44,6 +44,9 @@ pub struct Host {
     pub keepalive: Duration,
     /// Limit of connecting, exchanging keys and logging in together.
     pub connect_timeout: Duration,
+    /// What every program of a session is run by there, with that as its last words; the
+    /// first is an absolute path. Empty: by nothing.
+    pub wrapper: Vec<String>,
 }
 
 impl Host {
