@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, ConfigError, HumanDuration, ListenAddress, Overrides, PolicyName};
 use crate::logging::{self, LogFormat, LoggingError};
@@ -28,12 +28,63 @@ pub enum Command {
     Serve(ServeArguments),
     /// Ask a server whether it serves; exit code 0 says that it does
     Health(HealthArguments),
+    /// Check, export or identify an audit log, without its server
+    Audit(AuditArguments),
     /// Try a policy on the command line
     Policy(PolicyArguments),
     /// Pass stdin to stdout with secrets hidden, by a server's configuration. Exit code 0:
     /// done; 1: reading or writing failed; 2: the configuration is no good; 3: with
     /// --check, something was hidden
     Redact(RedactArguments),
+}
+
+/// The arguments of `execgate audit`.
+#[derive(Debug, Args)]
+pub struct AuditArguments {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+/// What can be done with an audit log without its server.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Check a log; exit code 0: it is as it was written, 1: it is not, 2: it cannot be read
+    Verify {
+        /// The log's directory, or the data directory that it is in
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// Key that its heads have to be signed by, as `execgate audit key` prints it; may
+        /// be given more than once. Without one, the keys that the log itself names count
+        #[arg(long, value_name = "KEY")]
+        key: Vec<String>,
+        /// A file with a signed head that was kept elsewhere; the log must contain it
+        #[arg(long, value_name = "FILE")]
+        head: Vec<PathBuf>,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the key that verifies a server's heads; makes it if there is none yet
+    Key(Place),
+    /// Print a log's records; they are not checked for more than their own hashes
+    Export {
+        /// The log's directory, or the data directory that it is in
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// In which form
+        #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
+        format: ExportFormat,
+    },
+}
+
+/// A form of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// One JSON object per line, as the record was hashed, with its hash
+    Jsonl,
+    /// Events of the Open Cybersecurity Schema Framework, one per line
+    Ocsf,
 }
 
 /// What server is meant: the same words start one and find it again.
@@ -174,6 +225,10 @@ pub enum Task {
         /// How long to wait for its answer.
         timeout: Duration,
     },
+    /// Do something with an audit log.
+    Audit(AuditCommand),
+    /// Print the key of this server's audit log.
+    AuditKey(Box<Config>),
     /// Try a policy.
     Policy(PolicyCommand),
     /// Pass stdin to stdout.
@@ -209,6 +264,7 @@ impl Cli {
         let arguments = match self.command {
             Command::Serve(arguments) => arguments,
             Command::Policy(arguments) => return Ok(Task::Policy(arguments.command)),
+            Command::Audit(arguments) => return arguments.prepare(),
             Command::Health(arguments) => {
                 return Ok(Task::Health {
                     config: Box::new(arguments.place.config(None)?),
@@ -227,6 +283,15 @@ impl Cli {
         }
         logging::start(&arguments.log, arguments.log_format)?;
         Ok(Task::Serve(Box::new(config)))
+    }
+}
+
+impl AuditArguments {
+    fn prepare(self) -> Result<Task, StartError> {
+        Ok(match self.command {
+            AuditCommand::Key(place) => Task::AuditKey(Box::new(place.config(None)?)),
+            command => Task::Audit(command),
+        })
     }
 }
 
@@ -270,7 +335,7 @@ mod tests {
         let line = ["execgate", "serve"].iter().chain(arguments);
         Cli::try_parse_from(line).map(|cli| match cli.command {
             Command::Serve(arguments) => arguments,
-            Command::Health(_) | Command::Policy(_) | Command::Redact(_) => {
+            Command::Health(_) | Command::Policy(_) | Command::Redact(_) | Command::Audit(_) => {
                 unreachable!("the line says serve")
             }
         })

@@ -6,6 +6,7 @@
 //! and variables arrive as [`Overrides`]; the file's keys are [`FileConfig`].
 //! Unknown keys are refused. This room opens no socket and makes no directory.
 
+mod audit;
 mod docker;
 mod duration;
 mod error;
@@ -24,6 +25,7 @@ use execgate_core::audit::Digest;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+pub use audit::Audit;
 pub use docker::{AllowedRisk, Docker, DockerProfile, PullPolicy};
 pub use duration::{HumanDuration, Lifetime};
 pub use error::ConfigError;
@@ -32,7 +34,7 @@ pub use file::FileConfig;
 pub use listen::{DEFAULT_TCP_PORT, ListenAddress};
 pub use secret::{InjectedSecret, NamedSecretKeys, RegisteredSecret, SecretSource, SecretText};
 pub use sections::{
-    Audit, Executions, Limits, Local, Policy, PolicyName, Redaction, Sessions, TokenAlphabet,
+    Executions, Limits, Local, Policy, PolicyName, Redaction, Sessions, TokenAlphabet,
     TokenRuleEntry,
 };
 pub use ssh::{Ssh, SshHost, Trust};
@@ -155,6 +157,7 @@ impl Config {
         self.ssh.validate()?;
         self.docker.validate()?;
         self.fence.validate()?;
+        self.audit.validate()?;
         for (index, address) in self.listen.iter().enumerate() {
             if self
                 .listen

@@ -10,8 +10,9 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
-use execgate_core::audit::HashKey;
+use execgate_core::audit::{HashKey, NoteSigner};
 use rustix::rand::{GetRandomFlags, getrandom};
+use zeroize::Zeroizing;
 
 /// The directory is its owner's alone.
 const DIRECTORY_MODE: u32 = 0o700;
@@ -24,13 +25,15 @@ const SECRET_BYTES: usize = 32;
 /// Bytes of a secret's file at most; anything longer is not one.
 const MAX_FILE_BYTES: u64 = 128;
 /// The audit log's directory.
-const AUDIT_NAME: &str = "audit";
+pub(crate) const AUDIT_NAME: &str = "audit";
 /// The directory of output that memory does not hold.
 const RETAINED_NAME: &str = "retained";
 /// The keys of SSH hosts that were trusted on first use.
 const LEARNED_HOSTS_NAME: &str = "ssh_known_hosts";
 /// The key of the keyed hashes in the audit log.
 const HASH_KEY_NAME: &str = "audit-hash.key";
+/// The key that signs heads of the audit log.
+const SIGNING_KEY_NAME: &str = "audit-sign.key";
 
 /// A data directory that is private to the user the server runs as.
 #[derive(Clone, Debug)]
@@ -112,6 +115,16 @@ impl DataDir {
     /// The key of the keyed hashes in the audit log, made at first start.
     pub fn hash_key(&self) -> Result<HashKey, DataDirError> {
         self.secret(HASH_KEY_NAME).map(HashKey::new)
+    }
+
+    /// The key that signs heads of the audit log: the one in `given`, or one made at first
+    /// start.
+    pub fn audit_signer(&self, given: Option<&Path>) -> Result<NoteSigner, DataDirError> {
+        let seed = match given {
+            Some(path) => load(path)?,
+            None => self.secret(SIGNING_KEY_NAME)?,
+        };
+        Ok(NoteSigner::from_seed(&Zeroizing::new(seed)))
     }
 
     /// The secret called `name`, made at first start.

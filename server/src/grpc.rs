@@ -108,7 +108,7 @@ pub(crate) async fn serve(
     connections: impl Stream<Item = io::Result<Connection>>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), GrpcError> {
-    let audits = audit::Audits::new(Arc::clone(edge.engine.audit()));
+    let audits = audit::Audits::new(Arc::clone(&edge));
     let sessions = session::Sessions::new(Arc::clone(&edge));
     let health = tonic_health::server::HealthService::from_health_reporter(health.0);
     // The message types have no trait for their limits.

@@ -1,6 +1,7 @@
 //! The execgate server: configuration, command line and gRPC edge around the
 //! engine. The only crate that knows tonic's server.
 
+pub mod audit_check;
 pub mod cli;
 pub mod config;
 pub mod data_dir;

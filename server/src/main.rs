@@ -12,7 +12,7 @@ use execgate_server::cli::{Cli, Command, Task};
 use execgate_server::config::Config;
 use execgate_server::redact::{self, Report};
 use execgate_server::serve::serve;
-use execgate_server::{health, init, policy_check};
+use execgate_server::{audit_check, health, init, policy_check};
 
 /// Exit code for a configuration that is no good, as clap has for arguments.
 const EXIT_USAGE: u8 = 2;
@@ -36,6 +36,8 @@ fn main() -> ExitCode {
     match cli.prepare() {
         Ok(Task::Done) => ExitCode::SUCCESS,
         Ok(Task::Serve(config)) => code(serve(*config)),
+        Ok(Task::Audit(command)) => audit_check::run(&command),
+        Ok(Task::AuditKey(config)) => audit_check::print_key(&config),
         Ok(Task::Policy(command)) => policy_check::run(&command),
         Ok(Task::Health { config, timeout }) => code(health::check(&config.listen, timeout)),
         Ok(Task::Redact {

@@ -25,7 +25,8 @@ use execgate_core::budget::BudgetError;
 use execgate_core::policy::PolicyError;
 use execgate_engine::Engine;
 use execgate_engine::audit::{
-    AuditError, AuditStore, Durability, SegmentLog, SegmentLogOptions, SyncMode,
+    AuditError, AuditStore, Durability, HeadExport, IndexMode, LogRetention, SegmentLog,
+    SegmentLogOptions, SyncMode,
 };
 use execgate_engine::isolation::{ControlKind, ControlLevel};
 use tokio::runtime::{Builder, Runtime};
@@ -113,11 +114,22 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
     let dir = DataDir::prepare(&config.data_dir)?;
     let token = Token::load_or_create(&dir)?;
     // Locks the data directory: from here on this is the only server that uses it.
-    let log = Arc::new(SegmentLog::open(&dir.audit(), log_options(&config), now())?);
+    let options = log_options(&config, &dir)?;
+    let verifier_key = options
+        .signer
+        .as_ref()
+        .map(|key| key.verifier().to_string());
+    let log = Arc::new(SegmentLog::open(&dir.audit(), options, now())?);
     let listeners = Listeners::bind(&config.listen)?;
     let settings = Settings::of(&config, &dir)?;
     let runtime = runtime().map_err(failed("start the runtime"))?;
-    let served = runtime.block_on(run(&config, settings, token, listeners, log));
+    let served = runtime.block_on(run(
+        &config,
+        settings,
+        token,
+        listeners,
+        (log, verifier_key.unwrap_or_default()),
+    ));
     runtime.shutdown_timeout(RUNTIME_LIMIT);
     served
 }
@@ -127,14 +139,14 @@ async fn run(
     settings: Settings,
     token: Token,
     listeners: Listeners,
-    log: Arc<SegmentLog>,
+    (log, verifier_key): (Arc<SegmentLog>, String),
 ) -> Result<(), ServeError> {
     let mut signals = Signals::new().map_err(failed("wait for signals"))?;
     let store: Arc<dyn AuditStore> = Arc::clone(&log) as Arc<dyn AuditStore>;
     let started = ServerStarted {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         config_hash: config.digest()?,
-        verifier_key: String::new(),
+        verifier_key,
     };
     store
         .append(
@@ -302,15 +314,26 @@ fn runtime() -> io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-fn log_options(config: &Config) -> SegmentLogOptions {
-    let sync = match config.audit.sync {
-        true => SyncMode::Durable,
-        false => SyncMode::Never,
-    };
-    SegmentLogOptions {
-        sync,
-        ..SegmentLogOptions::default()
-    }
+fn log_options(config: &Config, dir: &DataDir) -> Result<SegmentLogOptions, ServeError> {
+    let audit = &config.audit;
+    let signer = dir.audit_signer(audit.key_file.as_deref())?;
+    Ok(SegmentLogOptions {
+        sync: match audit.sync {
+            true => SyncMode::Durable,
+            false => SyncMode::Never,
+        },
+        segment_bytes: audit.segment_bytes,
+        signer: Some(Arc::new(signer)),
+        export: HeadExport {
+            file: audit.head_file.clone(),
+            command: audit.head_command.clone(),
+        },
+        retention: LogRetention {
+            max_age: audit.max_age.limit(),
+            max_bytes: (audit.max_bytes > 0).then_some(audit.max_bytes),
+        },
+        index: IndexMode::default(),
+    })
 }
 
 fn record(body: AuditBody) -> NewRecord {

@@ -27,6 +27,7 @@ mod digest;
 mod keyed;
 pub mod merkle;
 mod note;
+pub mod ocsf;
 mod origin;
 mod record;
 mod resume;

@@ -7,32 +7,51 @@
 //! The way of one record: `append` → queue (bounded by bytes) → writer thread:
 //! encode all that waits, one write, one sync if any of them asked for it →
 //! answers. After the first failure nothing is written any more: fail closed.
+//!
+//! Two threads follow what has been written, by reading it again: one hashes it into the
+//! tree, signs heads and applies retention ([`sealer`]), one keeps the index for queries
+//! ([`indexer`]). Neither is on the way of a command, and what they make can be made anew.
 
+mod cursor;
 mod directory;
 mod error;
+mod follow;
+mod heads;
+mod index;
+mod index_reader;
+mod indexer;
+mod line_check;
+mod memory;
+mod queries;
+mod query;
 mod reader;
 mod recovery;
+mod retention;
+mod sealer;
 mod segment;
 mod segment_log;
+mod verify;
 mod writer;
 
 use std::fmt;
 
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 
 pub use error::AuditError;
 pub use execgate_core::audit::{Appended, AuditKind, AuditRecord, Digest, Micros, NewRecord};
-pub use segment_log::{
-    AuditStatistics, MAX_SEGMENT_BYTES, SEGMENT_BYTES, SegmentLog, SegmentLogOptions, SyncMode,
+pub use heads::{HeadExport, SignedHead};
+pub use memory::MemoryLog;
+pub use query::{
+    AuditPage, AuditQuery, DEFAULT_PAGE_RECORDS, Decision, MAX_PAGE_BYTES, MAX_PAGE_RECORDS,
+    PageStart,
 };
-
-/// Records in one page at most, so that a page fits in memory and in a message.
-pub const MAX_PAGE_RECORDS: usize = 1000;
-/// Records in a page when the query does not say.
-pub const DEFAULT_PAGE_RECORDS: usize = 100;
-/// Payload bytes in one page (the last record may exceed it): half of what gRPC
-/// clients take in one message by default.
-pub const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
+pub use retention::LogRetention;
+pub use segment_log::{
+    AuditStatistics, IndexMode, MAX_SEGMENT_BYTES, SEGMENT_BYTES, SegmentLog, SegmentLogOptions,
+    SyncMode,
+};
+pub use verify::{Defect, DefectKind, Verification, VerifyRequest, records, verify_directory};
 
 /// When an append is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +84,22 @@ pub trait AuditStore: fmt::Debug + Send + Sync + 'static {
     /// The sessions that were alive when the server before this one ended.
     fn lost_sessions(&self) -> Vec<LostSession>;
 
+    /// The last record written, now and from now on.
+    fn follow(&self) -> watch::Receiver<AuditHead>;
+
+    /// The signed head of all that is written now; nothing where the store does not sign.
+    fn signed_head(&self) -> BoxFuture<'static, Result<Option<SignedHead>, AuditError>>;
+
+    /// Checks what is written now.
+    fn verify(
+        &self,
+        request: VerifyRequest,
+    ) -> BoxFuture<'static, Result<Verification, AuditError>>;
+
     /// The last record written.
-    fn head(&self) -> BoxFuture<'static, Result<AuditHead, AuditError>>;
+    fn head(&self) -> AuditHead {
+        *self.follow().borrow()
+    }
 }
 
 /// A session that a server left behind.
@@ -80,59 +113,6 @@ pub struct LostSession {
     pub reason: String,
 }
 
-/// Which records to read. Empty filters let everything pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AuditQuery {
-    /// Only this principal's.
-    pub principal: Option<String>,
-    /// Only these sessions'; all if empty.
-    pub session_ids: Vec<String>,
-    /// Only this execution's.
-    pub execution_id: Option<String>,
-    /// Only these kinds; all if empty.
-    pub kinds: Vec<AuditKind>,
-    /// Only at or after this time.
-    pub since: Option<Micros>,
-    /// Only before this time.
-    pub until: Option<Micros>,
-    /// Where the page starts, and in which direction it goes.
-    pub start: PageStart,
-    /// Records at most; 0 means [`DEFAULT_PAGE_RECORDS`], and
-    /// [`MAX_PAGE_RECORDS`] is the most.
-    pub limit: usize,
-}
-
-/// Where a page starts: what a page token says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageStart {
-    /// After this sequence, towards newer records.
-    OldestFirst {
-        /// 0 for the beginning of the log.
-        after_sequence: u64,
-    },
-    /// Before this sequence, towards older records.
-    NewestFirst {
-        /// `None` for the end of the log.
-        before_sequence: Option<u64>,
-    },
-}
-
-impl Default for PageStart {
-    fn default() -> Self {
-        Self::OldestFirst { after_sequence: 0 }
-    }
-}
-
-/// One page of records.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AuditPage {
-    /// The records in the order asked for. A page may be short, even empty,
-    /// while there are more: only `next` tells.
-    pub records: Vec<AuditRecord>,
-    /// The `start` of the next page, if there may be one.
-    pub next: Option<PageStart>,
-}
-
 /// Where the log stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AuditHead {
@@ -142,34 +122,6 @@ pub struct AuditHead {
     pub hash: Digest,
     /// The highest sequence known to be on stable storage.
     pub durable: u64,
-}
-
-impl AuditQuery {
-    /// True if `record` passes every filter, wherever the page starts.
-    #[must_use]
-    pub fn admits(&self, record: &AuditRecord) -> bool {
-        let same = |wanted: &Option<String>, found: Option<&str>| {
-            wanted.as_deref().is_none_or(|wanted| Some(wanted) == found)
-        };
-        let session = record.session_id.as_ref();
-        same(&self.principal, Some(&record.principal))
-            && same(&self.execution_id, record.execution_id.as_deref())
-            && (self.session_ids.is_empty()
-                || session.is_some_and(|session| self.session_ids.contains(session)))
-            && (self.kinds.is_empty() || self.kinds.contains(&record.body.kind()))
-            && self.since.is_none_or(|since| record.time >= since)
-            && self.until.is_none_or(|until| record.time < until)
-    }
-
-    /// The number of records this query may get.
-    #[must_use]
-    pub const fn effective_limit(&self) -> usize {
-        match self.limit {
-            0 => DEFAULT_PAGE_RECORDS,
-            limit if limit > MAX_PAGE_RECORDS => MAX_PAGE_RECORDS,
-            limit => limit,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use execgate_core::audit::{
@@ -16,6 +15,7 @@ use execgate_core::outcome::{LaunchFailureKind, ObservedBy};
 use execgate_core::policy::PolicyStack;
 use execgate_core::redact::{RedactionRules, secret_variables};
 use execgate_core::shell::ShellKind;
+use tokio::sync::watch;
 
 use crate::audit::{AuditStore, Durability};
 use crate::directory::SessionDirectory;
@@ -79,7 +79,7 @@ pub struct Engine {
     ssh: Ssh,
     /// The Docker engine, once a session has asked for it.
     docker: Docker,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
 }
 
 impl Engine {
@@ -120,7 +120,7 @@ impl Engine {
             fences,
             ssh,
             docker,
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
         })
     }
 
@@ -193,7 +193,7 @@ impl Engine {
 
     /// The id of a session that may begin.
     fn admit(&self, id: Option<SessionId>) -> Result<SessionId, Error> {
-        if self.draining.load(Ordering::Relaxed) {
+        if self.is_draining() {
             return Err(Error::ShuttingDown);
         }
         match id {
@@ -518,12 +518,19 @@ impl Engine {
     /// Whether no new sessions are taken.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        *self.draining.borrow()
+    }
+
+    /// Waits until no new sessions are taken.
+    pub async fn until_draining(&self) {
+        let mut draining = self.draining.subscribe();
+        // The sender lives as long as this engine.
+        let _gone = draining.wait_for(|draining| *draining).await;
     }
 
     /// Takes no new sessions and closes those there are.
     pub async fn shutdown(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.send_replace(true);
         let sessions = self.directory.all();
         let closing = sessions
             .iter()

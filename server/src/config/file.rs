@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::ConfigError;
+use super::audit::Audit;
 use super::docker::Docker;
 use super::fence::Fence;
 use super::listen::ListenAddress;
 use super::secret::NamedSecretKeys;
-use super::sections::{Audit, Executions, Limits, Local, Policy, RedactionKeys, Sessions};
+use super::sections::{Executions, Limits, Local, Policy, RedactionKeys, Sessions};
 use super::ssh::Ssh;
 
 /// Bytes of the file at most: it has a page of keys, not a database.

@@ -330,18 +330,3 @@ impl TokenRuleEntry {
         }
     }
 }
-
-/// `[audit]`: the audit log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Audit {
-    /// Whether the intent is on stable storage before its command starts.
-    /// Without it a power cut may lose records; a crash of the server does not.
-    pub sync: bool,
-}
-
-impl Default for Audit {
-    fn default() -> Self {
-        Self { sync: true }
-    }
-}

@@ -70,6 +70,10 @@ rule = []
 
 [audit]
 sync = true
+segment_bytes = 16777216
+max_age = "none"
+max_bytes = 0
+head_command = []
 
 [ssh]
 allow_inline = false
@@ -91,7 +95,7 @@ fn what_is_printed_can_be_read_back() {
         limits = { max_command_bytes = 5 }
         local = { user = "nobody", env_allow = [] }
         policy = { name = "open", file = "/etc/policy" }
-        audit = { sync = false }
+        audit = { sync = false, segment_bytes = 65536, max_age = "90days", max_bytes = 1000000, key_file = "/k", head_file = "/h", head_command = ["logger"] }
     "#;
     let config = load(text, Overrides::default()).unwrap();
     let printed = config.to_toml().unwrap();

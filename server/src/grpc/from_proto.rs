@@ -15,7 +15,9 @@ mod secrets;
 mod session;
 mod ssh;
 
-pub(crate) use audit::audit_query;
+pub(crate) use audit::{
+    Recording, RecordingForm, audit_filter, audit_query, recording, verification,
+};
 pub(crate) use execution::{
     Ask, Attach, MAX_ARGV_BYTES, MAX_STDIN_BYTES, OnDisconnect, Purpose, attach, executions_page,
     judged, of_exec, of_run, signal, write,

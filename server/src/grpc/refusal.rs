@@ -57,6 +57,15 @@ pub(crate) enum Refusal {
         /// Where the channel ends.
         next_offset: u64,
     },
+    /// A sequence number that the audit log does not have.
+    SequenceOutOfRange {
+        /// The one asked for.
+        sequence: u64,
+        /// The first that is kept.
+        first_sequence: u64,
+        /// The next to be written.
+        next_sequence: u64,
+    },
     /// The bytes at an offset are no longer kept.
     OutputEvicted {
         /// The offset asked for.

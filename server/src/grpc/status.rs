@@ -127,6 +127,13 @@ impl Answer {
             .with("first_offset", first_offset.to_string())
     }
 
+    fn outside(sequence: u64, first: u64, next: u64) -> Self {
+        let message = format!("record {sequence} is not among those from {first} on to {next}");
+        Self::new(Code::OutOfRange, ErrorReason::SequenceOutOfRange, message)
+            .with("first_sequence", first.to_string())
+            .with("next_sequence", next.to_string())
+    }
+
     fn too_large(detail: &str) -> Self {
         Self::new(
             Code::ResourceExhausted,
@@ -179,6 +186,7 @@ impl Answer {
             | Refusal::DeadlineExceeded { .. }
             | Refusal::OffsetOutOfRange { .. }
             | Refusal::OutputEvicted { .. }
+            | Refusal::SequenceOutOfRange { .. }
             | Refusal::MessageTooLarge { .. }
             | Refusal::Malformed { .. }
             | Refusal::Internal { .. }) => Self::of_call(call),
@@ -211,6 +219,11 @@ impl Answer {
                 offset,
                 first_offset,
             } => Self::evicted(offset, first_offset),
+            Refusal::SequenceOutOfRange {
+                sequence,
+                first_sequence,
+                next_sequence,
+            } => Self::outside(sequence, first_sequence, next_sequence),
             Refusal::MessageTooLarge { detail } => Self::too_large(&detail),
             Refusal::Malformed { detail } => {
                 Self::new(Code::InvalidArgument, Reason::InvalidField, detail)

@@ -11,7 +11,7 @@ mod policy;
 mod session;
 mod time;
 
-pub(crate) use audit::{audit_page, command_kind, head};
+pub(crate) use audit::{audit_page, audit_record, command_kind, head, signed_head, verification};
 pub(crate) use capabilities::capabilities;
 pub(crate) use event::{ExecutionView, channel, event_kind, notice};
 pub(crate) use execution::{execution, execution_state, report, result, state_of};

@@ -166,6 +166,77 @@ impl AuditBody {
     }
 }
 
+impl AuditBody {
+    /// The redacted command, where the record is of one.
+    #[must_use]
+    pub fn command(&self) -> Option<&str> {
+        match self {
+            Self::ExecutionIntent(intent) => Some(&intent.command),
+            Self::ExecutionDenied(denied) => Some(&denied.command),
+            _ => None,
+        }
+    }
+
+    /// How a command ended, where the record is of that.
+    #[must_use]
+    pub const fn outcome(&self) -> Option<&ExecutionOutcome> {
+        match self {
+            Self::ExecutionOutcome(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// Whether something may be left undone where this record cannot be written. What has
+    /// happened already is written into space that is kept for it.
+    #[must_use]
+    pub const fn can_be_refused(&self) -> bool {
+        matches!(
+            self,
+            Self::SessionCreated(_)
+                | Self::ExecutionIntent(_)
+                | Self::ExecutionDenied(_)
+                | Self::StdinWritten(_)
+                | Self::CheckpointIntent(_)
+                | Self::AuthFailure(_)
+                | Self::AuditRead(_)
+                | Self::HostKeyMismatch(_)
+        )
+    }
+}
+
+impl AuditKind {
+    /// The word in a record.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SessionCreated => "session_created",
+            Self::SessionClosed => "session_closed",
+            Self::SessionLost => "session_lost",
+            Self::ExecutionIntent => "execution_intent",
+            Self::ExecutionDenied => "execution_denied",
+            Self::ExecutionOutcome => "execution_outcome",
+            Self::ExecutionAbandoned => "execution_abandoned",
+            Self::SignalSent => "signal_sent",
+            Self::ShellRestarted => "shell_restarted",
+            Self::StdinWritten => "stdin_written",
+            Self::AuthFailure => "auth_failure",
+            Self::ServerStarted => "server_started",
+            Self::ServerStopped => "server_stopped",
+            Self::Recovered => "recovered",
+            Self::HostKeyMismatch => "host_key_mismatch",
+            Self::PolicyReloaded => "policy_reloaded",
+            Self::CheckpointIntent => "checkpoint_intent",
+            Self::CheckpointCreated => "checkpoint_created",
+            Self::CheckpointRestored => "checkpoint_restored",
+            Self::CheckpointDeleted => "checkpoint_deleted",
+            Self::CheckpointFailed => "checkpoint_failed",
+            Self::AuditRead => "audit_read",
+            Self::RetentionApplied => "retention_applied",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// The kind of a record, without its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(

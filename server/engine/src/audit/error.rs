@@ -51,6 +51,53 @@ pub enum AuditError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The disk is full; what is left of it is for what runs.
+    #[error("record in {}: no space is left for what is to begin", dir.display())]
+    NoSpace {
+        /// The log's directory.
+        dir: PathBuf,
+    },
+    /// The log ends before a head that was signed.
+    #[error(
+        "open the audit log {}: it ends with record {last}, and a head of record {signed} was signed",
+        dir.display()
+    )]
+    Truncated {
+        /// The log's directory.
+        dir: PathBuf,
+        /// Its last record.
+        last: u64,
+        /// The record that was the last when the head was signed.
+        signed: u64,
+    },
+    /// The log is not the one that its head was signed for.
+    #[error(
+        "read the audit log {}: its records up to {signed} are not those that were signed",
+        dir.display()
+    )]
+    HeadMismatch {
+        /// The log's directory.
+        dir: PathBuf,
+        /// The record of the head.
+        signed: u64,
+    },
+    /// A head that was kept elsewhere is older than what is kept here.
+    #[error("check a head of record {size}: the log begins with record {first}")]
+    HeadTooOld {
+        /// The record of the head.
+        size: u64,
+        /// The first record that is kept.
+        first: u64,
+    },
+    /// The index for queries failed; it is made anew.
+    #[error("use the audit index: {problem}")]
+    Index {
+        /// What SQLite said.
+        problem: String,
+    },
+    /// The store does not sign.
+    #[error("sign the audit log: there is no key")]
+    NotSigned,
     /// The store has been closed.
     #[error("use the audit log: it is closed")]
     Closed,
@@ -63,6 +110,17 @@ impl AuditError {
             operation,
             path: path.to_owned(),
             source: Arc::new(source),
+        }
+    }
+
+    /// As [`Self::io`], for the index.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "map_err hands the error over"
+    )]
+    pub(super) fn index(error: rusqlite::Error) -> Self {
+        Self::Index {
+            problem: error.to_string(),
         }
     }
 

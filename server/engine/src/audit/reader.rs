@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use execgate_core::audit::{ChainFault, decode_line};
 
 use super::error::AuditError;
+use super::query::{AuditPage, AuditQuery, MAX_PAGE_BYTES, PageStart};
 use super::segment::{SegmentLines, Step, list_segments};
-use super::{AuditPage, AuditQuery, MAX_PAGE_BYTES, PageStart};
 
 /// Bytes read for one page at most: a quarter of a second of work.
 const MAX_SCANNED_BYTES: u64 = 64 * 1024 * 1024;
@@ -44,6 +44,7 @@ pub(super) fn read_page(
         }
     };
     page.found.next = next;
+    page.found.through = last;
     Ok(page.found)
 }
 

@@ -208,7 +208,7 @@ fn was_durable(tail: &[u8], sequence: u64) -> bool {
 
 /// The bytes from `offset` on, without the reserved zeros at the end. Bounded
 /// by what a segment can hold.
-fn read_tail(path: &Path, offset: u64) -> Result<Vec<u8>, AuditError> {
+pub(super) fn read_tail(path: &Path, offset: u64) -> Result<Vec<u8>, AuditError> {
     let failed = || AuditError::io("read", path);
     let mut file = File::open(path).map_err(failed())?;
     file.seek(SeekFrom::Start(offset)).map_err(failed())?;

@@ -5,7 +5,7 @@
 //! segment ends with its last line.
 
 use std::fs::{File, OpenOptions, read_dir};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,8 @@ use super::error::AuditError;
 pub(super) const MAX_LINE_BYTES: usize = MAX_PAYLOAD_BYTES + 66;
 /// Bytes read from a segment at once: large enough that system calls do not count.
 const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// The space that is kept for the next segment.
+const SPARE_NAME: &str = "spare";
 /// The end of a segment's name.
 const EXTENSION: &str = "log";
 
@@ -56,6 +58,45 @@ impl Segment {
             .map_err(AuditError::io("sync", &segment.path))?;
         dir.sync()?;
         Ok(segment)
+    }
+
+    /// Reserves the space of a segment whose first record is not known yet. What was there
+    /// under the name is a spare of before, and never held a record.
+    pub(super) fn spare(dir: &Directory, bytes: u64) -> Result<Self, AuditError> {
+        let path = dir.path().join(SPARE_NAME);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(FILE_MODE)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path)
+            .map_err(AuditError::io("create", &path))?;
+        let spare = Self {
+            path,
+            file,
+            offset: 0,
+        };
+        let reserved = spare.reserve(bytes).and_then(|()| {
+            spare
+                .file
+                .sync_all()
+                .map_err(AuditError::io("sync", &spare.path))
+        });
+        if reserved.is_err() {
+            // Half of the space is of no use to anybody.
+            let _still_there = spare.file.set_len(0);
+        }
+        reserved.map(|()| spare)
+    }
+
+    /// Makes a spare the segment whose first record will be `first`.
+    pub(super) fn begin(self, dir: &Directory, first: u64) -> Result<Self, AuditError> {
+        let path = segment_path(dir.path(), first);
+        std::fs::rename(&self.path, &path).map_err(AuditError::io("create", &path))?;
+        dir.sync()?;
+        Ok(Self { path, ..self })
     }
 
     /// Opens an existing segment for writing at `offset`.
@@ -148,17 +189,26 @@ pub(super) struct SegmentLines {
 impl SegmentLines {
     /// Starts at the beginning of `path`.
     pub(super) fn open(path: &Path) -> Result<Self, AuditError> {
-        let file = OpenOptions::new()
+        Self::open_at(path, 0)
+    }
+
+    /// Starts at the line that begins at `offset`.
+    pub(super) fn open_at(path: &Path, offset: u64) -> Result<Self, AuditError> {
+        let mut file = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NOFOLLOW)
             .open(path)
             .map_err(AuditError::io("open", path))?;
+        if offset > 0 {
+            file.seek(SeekFrom::Start(offset))
+                .map_err(AuditError::io("read", path))?;
+        }
         let reader = BufReader::with_capacity(READ_BUFFER_BYTES, file);
         Ok(Self {
             path: path.to_owned(),
             reader,
             line: Vec::new(),
-            offset: 0,
+            offset,
         })
     }
 
@@ -190,7 +240,7 @@ impl SegmentLines {
     }
 }
 
-fn segment_path(dir: &Path, first: u64) -> PathBuf {
+pub(super) fn segment_path(dir: &Path, first: u64) -> PathBuf {
     dir.join(format!("{first:020}.{EXTENSION}"))
 }
 

@@ -10,13 +10,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use execgate_core::audit::{Appended, AuditBody, Micros, NewRecord};
+use execgate_core::audit::{Appended, AuditBody, Micros, NewRecord, NoteSigner};
 use futures::future::{BoxFuture, FutureExt};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::error::AuditError;
+use super::follow::{self, Waker};
+use super::indexer::{Generation, Indexer};
+use super::queries::Queries;
+use super::retention::Retainer;
+use super::sealer::{Sealer, SealerParts};
+use super::verify::{Live, verify_log};
 use super::writer::{Job, Message, Writer};
-use super::{AuditHead, AuditPage, AuditQuery, AuditStore, Durability, LostSession, reader};
+use super::{
+    AuditHead, AuditPage, AuditQuery, AuditStore, Durability, HeadExport, LogRetention,
+    LostSession, SignedHead, Verification, VerifyRequest,
+};
 
 /// Bytes reserved for one segment: 20 000 ordinary records, read in 20 ms.
 pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -40,12 +49,30 @@ pub enum SyncMode {
 }
 
 /// How a [`SegmentLog`] works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SegmentLogOptions {
     /// Whether to sync.
     pub sync: SyncMode,
     /// Bytes reserved for each segment; at most [`MAX_SEGMENT_BYTES`].
     pub segment_bytes: u64,
+    /// The key that signs heads; without one there are none, and retention removes nothing.
+    pub signer: Option<Arc<NoteSigner>>,
+    /// Where heads go beside the log.
+    pub export: HeadExport,
+    /// How long records are kept.
+    pub retention: LogRetention,
+    /// How queries find records.
+    pub index: IndexMode,
+}
+
+/// How queries find records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IndexMode {
+    /// Through an index that follows the log.
+    #[default]
+    Sqlite,
+    /// By reading the segments.
+    Scan,
 }
 
 impl Default for SegmentLogOptions {
@@ -53,6 +80,10 @@ impl Default for SegmentLogOptions {
         Self {
             sync: SyncMode::default(),
             segment_bytes: SEGMENT_BYTES,
+            signer: None,
+            export: HeadExport::default(),
+            retention: LogRetention::default(),
+            index: IndexMode::default(),
         }
     }
 }
@@ -89,6 +120,9 @@ pub struct SegmentLog {
     counters: Arc<Counters>,
     readers: Arc<Semaphore>,
     lost: Vec<LostSession>,
+    signer: Option<Arc<NoteSigner>>,
+    sealer: Option<Waker>,
+    queries: Arc<Queries>,
 }
 
 impl SegmentLog {
@@ -97,22 +131,34 @@ impl SegmentLog {
     /// as reading the newest segment takes.
     pub fn open(dir: &Path, options: SegmentLogOptions, now: Micros) -> Result<Self, AuditError> {
         let counters = Arc::new(Counters::default());
-        let writer = Writer::open(dir, options, now, Arc::clone(&counters))?;
+        let mut writer = Writer::open(dir, options.clone(), now, Arc::clone(&counters))?;
         let head = writer.head();
         let lost = writer.lost_sessions().to_vec();
         let (queue, inbox) = mpsc::channel();
+        let permits = Arc::new(Semaphore::new(QUEUE_PERMITS as usize));
+        let to_writer = (queue.clone(), Arc::clone(&permits));
+        let sealer = start_sealer(&writer, &options, to_writer)?;
+        let generation = Generation::default();
+        let indexer = match options.index {
+            IndexMode::Sqlite => Some(start_indexer(&writer, &generation)?),
+            IndexMode::Scan => None,
+        };
+        writer.follow_with([&sealer, &indexer].into_iter().flatten().cloned().collect());
         thread::Builder::new()
             .name("audit-writer".to_owned())
-            .spawn(move || writer.run(&inbox))
+            .spawn(move || writer.run(inbox))
             .map_err(AuditError::io("start the writer of", dir))?;
         Ok(Self {
             dir: dir.to_owned(),
             queue,
-            permits: Arc::new(Semaphore::new(QUEUE_PERMITS as usize)),
+            permits,
             head,
             counters,
             readers: Arc::new(Semaphore::new(CONCURRENT_READS)),
             lost,
+            signer: options.signer,
+            sealer,
+            queries: Arc::new(Queries::new(dir, indexer, generation)),
         })
     }
 
@@ -178,25 +224,112 @@ impl AuditStore for SegmentLog {
     }
 
     fn list(&self, query: AuditQuery) -> BoxFuture<'static, Result<AuditPage, AuditError>> {
-        let dir = self.dir.clone();
-        let last = self.head.borrow().sequence;
+        let head = self.head.borrow().sequence;
+        let last = query.through.map_or(head, |through| through.min(head));
         let readers = Arc::clone(&self.readers);
+        let queries = Arc::clone(&self.queries);
         async move {
+            let indexed = queries.caught_up(last).await;
             let _turn = readers
                 .acquire_owned()
                 .await
                 .map_err(|_| AuditError::Closed)?;
-            tokio::task::spawn_blocking(move || reader::read_page(&dir, &query, last))
+            tokio::task::spawn_blocking(move || queries.page(&query, last, indexed))
                 .await
                 .unwrap_or(Err(AuditError::Closed))
         }
         .boxed()
     }
 
-    fn head(&self) -> BoxFuture<'static, Result<AuditHead, AuditError>> {
-        let head = *self.head.borrow();
-        async move { Ok(head) }.boxed()
+    fn follow(&self) -> watch::Receiver<AuditHead> {
+        self.head.clone()
     }
+
+    fn signed_head(&self) -> BoxFuture<'static, Result<Option<SignedHead>, AuditError>> {
+        let Some(sealer) = self.sealer.clone() else {
+            return async { Ok(None) }.boxed();
+        };
+        let (answer, answered) = oneshot::channel();
+        let (sync, synced) = oneshot::channel();
+        let _writer_gone = self.queue.send(Message::Sync { answer: sync });
+        async move {
+            synced.await.unwrap_or(Err(AuditError::Closed))?;
+            sealer.send(follow::Message::Sign { answer });
+            answered.await.unwrap_or(Err(AuditError::Closed)).map(Some)
+        }
+        .boxed()
+    }
+
+    fn verify(
+        &self,
+        request: VerifyRequest,
+    ) -> BoxFuture<'static, Result<Verification, AuditError>> {
+        let readers = Arc::clone(&self.readers);
+        let dir = self.dir.clone();
+        let live = Live {
+            key: self.signer.as_ref().map(|key| key.verifier().clone()),
+            head: self.head.clone(),
+        };
+        async move {
+            let _turn = readers
+                .acquire_owned()
+                .await
+                .map_err(|_| AuditError::Closed)?;
+            tokio::task::spawn_blocking(move || verify_log(&dir, &request, Some(&live)))
+                .await
+                .unwrap_or(Err(AuditError::Closed))
+        }
+        .boxed()
+    }
+}
+
+impl Drop for SegmentLog {
+    fn drop(&mut self) {
+        let (answer, _nobody_waits) = oneshot::channel();
+        let _closed_already = self.queue.send(Message::Close { answer });
+    }
+}
+
+fn start_sealer(
+    writer: &Writer,
+    options: &SegmentLogOptions,
+    (queue, permits): (mpsc::Sender<Message>, Arc<Semaphore>),
+) -> Result<Option<Waker>, AuditError> {
+    let Some(signer) = options.signer.clone() else {
+        return Ok(None);
+    };
+    let (inbox, messages) = mpsc::channel();
+    let waker = Waker::new(inbox);
+    let dir = writer.directory();
+    let path = dir.path().to_owned();
+    let sealer = Sealer::open(SealerParts {
+        dir,
+        signer,
+        sync: options.sync,
+        export: options.export.clone(),
+        head: writer.head(),
+        waker: waker.clone(),
+        retainer: Retainer::new(options.retention, queue, permits),
+    })?;
+    thread::Builder::new()
+        .name("audit-sealer".to_owned())
+        .spawn(move || sealer.run(&messages))
+        .map_err(AuditError::io("start the sealer of", &path))?;
+    Ok(Some(waker))
+}
+
+fn start_indexer(writer: &Writer, generation: &Generation) -> Result<Waker, AuditError> {
+    let (inbox, messages) = mpsc::channel();
+    let waker = Waker::new(inbox);
+    let dir = writer.directory();
+    let path = dir.path().to_owned();
+    let generation = Arc::clone(generation);
+    let indexer = Indexer::new(dir, writer.head(), waker.clone(), generation);
+    thread::Builder::new()
+        .name("audit-indexer".to_owned())
+        .spawn(move || indexer.run(&messages))
+        .map_err(AuditError::io("start the indexer of", &path))?;
+    Ok(waker)
 }
 
 /// The permits that `record` takes while it is queued.

@@ -19,13 +19,19 @@ use super::segment_log::Counters;
 use super::writer::{Job, Writer};
 use super::*;
 
+mod conformance;
 mod recovery;
+mod sealed;
+mod tampered;
 
 const NOW: Micros = Micros(1_000_000);
-const SMALL: SegmentLogOptions = SegmentLogOptions {
-    sync: SyncMode::Durable,
-    segment_bytes: 4096,
-};
+/// Segments that a few records fill.
+fn small() -> SegmentLogOptions {
+    SegmentLogOptions {
+        segment_bytes: 4096,
+        ..SegmentLogOptions::default()
+    }
+}
 
 struct Place {
     _root: TempDir,
@@ -149,11 +155,11 @@ async fn records_survive_reopening_in_order() {
 #[tokio::test]
 async fn the_whole_log_verifies_across_segments() {
     let place = place();
-    let log = SegmentLog::open(&place.dir, SMALL, NOW).unwrap();
+    let log = SegmentLog::open(&place.dir, small(), NOW).unwrap();
     for number in 0..60 {
         append(&log, stopped(&number.to_string())).await;
     }
-    let head = log.head().await.unwrap();
+    let head = log.head();
     log.close().await.unwrap();
     let segments = list_segments(&place.dir).unwrap();
     assert!(segments.len() > 3, "{segments:?}");
@@ -170,14 +176,14 @@ async fn the_whole_log_verifies_across_segments() {
     };
     assert_eq!(verify(ChainState::default(), lines), Ok(end));
     assert_eq!(head.durable, 60);
-    let log = SegmentLog::open(&place.dir, SMALL, NOW).unwrap();
-    assert_eq!(log.head().await.unwrap(), head);
+    let log = SegmentLog::open(&place.dir, small(), NOW).unwrap();
+    assert_eq!(log.head(), head);
 }
 
 #[tokio::test]
 async fn pages_cover_the_log_once_and_in_order() {
     let place = place();
-    let log = SegmentLog::open(&place.dir, SMALL, NOW).unwrap();
+    let log = SegmentLog::open(&place.dir, small(), NOW).unwrap();
     for number in 0..50 {
         append(&log, stopped(&number.to_string())).await;
     }
@@ -276,7 +282,7 @@ async fn filters_let_through_what_they_name() {
 #[tokio::test]
 async fn damage_in_a_sealed_segment_is_found_by_list() {
     let place = place();
-    let log = SegmentLog::open(&place.dir, SMALL, NOW).unwrap();
+    let log = SegmentLog::open(&place.dir, small(), NOW).unwrap();
     for number in 0..30 {
         append(&log, stopped(&format!("number {number}"))).await;
     }
@@ -300,7 +306,7 @@ async fn damage_in_a_sealed_segment_is_found_by_list() {
 #[tokio::test]
 async fn a_missing_segment_is_found_by_list() {
     let place = place();
-    let log = SegmentLog::open(&place.dir, SMALL, NOW).unwrap();
+    let log = SegmentLog::open(&place.dir, small(), NOW).unwrap();
     for number in 0..40 {
         append(&log, stopped(&number.to_string())).await;
     }
@@ -353,9 +359,9 @@ async fn written_records_are_not_synced_one_by_one() {
             .await
             .unwrap();
     }
-    assert_eq!(log.head().await.unwrap().sequence, 20);
+    assert_eq!(log.head().sequence, 20);
     append(&log, stopped("end")).await;
-    let head = log.head().await.unwrap();
+    let head = log.head();
     assert_eq!((head.sequence, head.durable), (21, 21));
     // One for the last record; one more if the test took over a second.
     assert!(log.statistics().syncs <= 2);

@@ -6,6 +6,10 @@
 //!  └── answer `Synced` ◀── sync, if any record or the clock asks for it ◀───┘
 //! any failure ──▶ failed: every later append gets the same error
 //! ```
+//!
+//! The space of the next segment is reserved before it is needed. Where that fails, what
+//! would begin something is refused until there is space, and the outcomes of what runs
+//! have the reserved space to themselves.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::directory::Directory;
 use super::error::AuditError;
+use super::follow::{self, Waker};
 use super::recovery::{Recovery, recover};
 use super::segment::Segment;
 use super::segment_log::{Counters, MAX_SEGMENT_BYTES, SegmentLogOptions, SyncMode};
@@ -48,6 +53,10 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) enum Message {
     Append(Box<Job>),
+    /// Bring what is written to stable storage.
+    Sync {
+        answer: oneshot::Sender<Result<(), AuditError>>,
+    },
     Close {
         answer: oneshot::Sender<Result<(), AuditError>>,
     },
@@ -63,8 +72,10 @@ struct Waiting {
 /// The only owner of the files being written.
 #[derive(Debug)]
 pub(super) struct Writer {
-    dir: Directory,
+    dir: Arc<Directory>,
     segment: Segment,
+    /// The next segment, whose space is reserved; without it nothing new begins.
+    spare: Option<Segment>,
     options: SegmentLogOptions,
     chain: ChainState,
     head: watch::Sender<AuditHead>,
@@ -74,6 +85,9 @@ pub(super) struct Writer {
     counters: Arc<Counters>,
     buffer: Vec<u8>,
     lost: Vec<LostSession>,
+    followers: Vec<Waker>,
+    /// Whether it has been said that there is no space.
+    short: bool,
 }
 
 /// The session that a record says was lost.
@@ -101,7 +115,7 @@ impl Writer {
             segment_bytes,
             ..options
         };
-        let dir = Directory::open(dir)?;
+        let dir = Arc::new(Directory::open(dir)?);
         let Recovery {
             segment,
             chain,
@@ -117,6 +131,7 @@ impl Writer {
         let mut writer = Self {
             dir,
             segment,
+            spare: None,
             options,
             chain,
             head,
@@ -125,7 +140,10 @@ impl Writer {
             counters,
             buffer: Vec::new(),
             lost: Vec::new(),
+            followers: Vec::new(),
+            short: false,
         };
+        writer.has_space();
         writer.append_closing(&closing)?;
         writer.lost = closing.iter().filter_map(lost_session).collect();
         Ok(writer)
@@ -142,36 +160,88 @@ impl Writer {
         &self.lost
     }
 
+    /// The directory, held as long as anybody has this.
+    pub(super) fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.dir)
+    }
+
+    /// Tells these threads of what is written.
+    pub(super) fn follow_with(&mut self, followers: Vec<Waker>) {
+        self.followers = followers;
+        self.wake();
+    }
+
     /// Follows the head of the log.
     pub(super) fn head(&self) -> watch::Receiver<AuditHead> {
         self.head.subscribe()
     }
 
     /// Works until the inbox is closed or says so.
-    pub(super) fn run(mut self, inbox: &Receiver<Message>) {
+    pub(super) fn run(mut self, inbox: Receiver<Message>) {
         let mut group = Vec::new();
         loop {
-            let closing = match self.next_message(inbox) {
-                Ok(Message::Close { answer }) => Some(answer),
+            let other = match self.next_message(&inbox) {
                 Ok(Message::Append(job)) => {
                     group.push(*job);
-                    take_waiting(inbox, &mut group)
+                    take_waiting(&inbox, &mut group)
                 }
+                Ok(other) => Some(other),
                 Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Disconnected) => return,
             };
             self.commit(&mut group);
-            if let Some(answer) = closing {
-                let closed = self.finish();
-                // The lock goes before the answer, so that the caller can open again.
-                drop(self);
+            if let Some(Message::Sync { answer }) = other {
+                let _caller_gone = answer.send(self.finish());
+            } else if let Some(Message::Close { answer }) = other {
+                // Who still waits for an answer, a follower perhaps, gets none.
+                drop(inbox);
+                let closed = self.close();
+                if let Err(error) = &closed {
+                    tracing::error!(%error, "audit log not closed in good order");
+                }
                 let _caller_gone = answer.send(closed);
                 return;
             }
         }
-        if let Err(error) = self.finish() {
-            tracing::error!(%error, "audit log not closed in good order");
+    }
+
+    /// Finishes, and lets those that follow finish. The lock goes before the answer, so
+    /// that the caller can open again.
+    fn close(mut self) -> Result<(), AuditError> {
+        let closed = self.finish();
+        for follower in &self.followers {
+            let (answer, answered) = oneshot::channel();
+            follower.send(follow::Message::Close { answer });
+            // One that is gone has finished.
+            let _gone = answered.blocking_recv();
         }
+        closed
+    }
+
+    fn wake(&self) {
+        for follower in &self.followers {
+            follower.wake();
+        }
+    }
+
+    /// Whether the next segment has its space; tries to get it where it has none.
+    fn has_space(&mut self) -> bool {
+        if self.spare.is_none() {
+            match Segment::spare(&self.dir, self.options.segment_bytes) {
+                Ok(spare) => {
+                    if std::mem::take(&mut self.short) {
+                        tracing::info!("there is space for the audit log again");
+                    }
+                    self.spare = Some(spare);
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut self.short, true) {
+                        tracing::error!(%error, "no space for the audit log; nothing new begins");
+                    }
+                }
+            }
+        }
+        self.spare.is_some()
     }
 
     fn next_message(&self, inbox: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
@@ -234,6 +304,10 @@ impl Writer {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
+        if record.body.can_be_refused() && !self.has_space() {
+            let dir = self.dir.path().to_owned();
+            return Err(AuditError::NoSpace { dir });
+        }
         let start = self.buffer.len();
         let before = self.chain;
         let durable = self.head.borrow().durable;
@@ -260,7 +334,11 @@ impl Writer {
         self.force_sync()?;
         self.segment.truncate()?;
         let first = last.sequence.saturating_add(1);
-        self.segment = Segment::create(&self.dir, first, self.options.segment_bytes)?;
+        self.segment = match self.spare.take() {
+            Some(spare) => spare.begin(&self.dir, first)?,
+            None => Segment::create(&self.dir, first, self.options.segment_bytes)?,
+        };
+        self.has_space();
         Ok(())
     }
 
@@ -281,6 +359,7 @@ impl Writer {
             head.sequence = last.sequence;
             head.hash = last.hash;
         });
+        self.wake();
         Ok(())
     }
 
@@ -309,6 +388,7 @@ impl Writer {
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);
         self.unsynced_since = None;
         self.head.send_modify(|head| head.durable = head.sequence);
+        self.wake();
         Ok(())
     }
 
@@ -335,15 +415,12 @@ impl Writer {
     }
 }
 
-/// Takes what else is queued; answers with the close request if it is among it.
-fn take_waiting(
-    inbox: &Receiver<Message>,
-    group: &mut Vec<Job>,
-) -> Option<oneshot::Sender<Result<(), AuditError>>> {
+/// Takes what else is queued, up to a message that is no record.
+fn take_waiting(inbox: &Receiver<Message>, group: &mut Vec<Job>) -> Option<Message> {
     while group.len() < MAX_GROUP_RECORDS {
         match inbox.try_recv() {
             Ok(Message::Append(job)) => group.push(*job),
-            Ok(Message::Close { answer }) => return Some(answer),
+            Ok(other) => return Some(other),
             Err(_) => break,
         }
     }

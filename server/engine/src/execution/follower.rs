@@ -118,8 +118,8 @@ impl Follower {
         self.step(Ahead::Wait).await
     }
 
-    /// The next event that is there already.
-    pub(super) async fn next_kept(&mut self) -> Option<Event> {
+    /// The next event that is there already; nothing after the last of them.
+    pub async fn next_kept(&mut self) -> Option<Event> {
         self.step(Ahead::Stop).await
     }
 

@@ -8,7 +8,9 @@ use execgate_core::audit::{
     AuditBody, AuditCause, AuditChannel, AuditObserver, AuditOutcome, AuthMethod, ChannelTotals,
     CheckpointOperation, CommandKind, Digest, ExecutionOutcome, RetentionReason,
 };
-use execgate_engine::audit::{AuditHead, AuditPage, AuditRecord, Micros, PageStart};
+use execgate_engine::audit::{
+    AuditHead, AuditPage, AuditRecord, DefectKind, Micros, PageStart, SignedHead, Verification,
+};
 use execgate_proto::v1;
 use v1::audit_record::Body;
 use v1::outcome::Result as ProtoResult;
@@ -23,14 +25,14 @@ pub(crate) fn audit_page(page: AuditPage) -> v1::ListAuditRecordsResponse {
     let next_page_token = match page.next {
         None => String::new(),
         Some(PageStart::OldestFirst { after_sequence }) => {
-            seal(AUDIT_OLDEST, &after_sequence.to_string())
+            seal(AUDIT_OLDEST, &format!("{after_sequence} {}", page.through))
         }
-        Some(PageStart::NewestFirst { before_sequence }) => seal(
-            AUDIT_NEWEST,
-            &before_sequence.unwrap_or(u64::MAX).to_string(),
-        ),
+        Some(PageStart::NewestFirst { before_sequence }) => {
+            let before = before_sequence.unwrap_or(u64::MAX);
+            seal(AUDIT_NEWEST, &format!("{before} {}", page.through))
+        }
     };
-    let records = page.records.into_iter().map(record).collect();
+    let records = page.records.into_iter().map(audit_record).collect();
     v1::ListAuditRecordsResponse {
         records,
         next_page_token,
@@ -46,7 +48,46 @@ pub(crate) fn head(head: &AuditHead) -> v1::GetAuditHeadResponse {
     }
 }
 
-fn record(record: AuditRecord) -> v1::AuditRecord {
+/// The signed head.
+pub(crate) fn signed_head(signed: SignedHead) -> v1::GetAuditHeadResponse {
+    v1::GetAuditHeadResponse {
+        sequence: signed.head.size,
+        hash: digest(&signed.hash),
+        sign_time: Some(time(signed.time)),
+        verifier_key: signed.verifier.to_string(),
+        checkpoint_note: signed.note,
+    }
+}
+
+/// What came of a check.
+pub(crate) fn verification(found: Verification) -> v1::VerifyAuditLogResponse {
+    v1::VerifyAuditLogResponse {
+        valid: found.defect.is_none(),
+        checked_records: found.checked,
+        first_sequence: found.first,
+        last_sequence: found.last,
+        first_defect: found.defect.map(|defect| v1::AuditDefect {
+            sequence: defect.sequence,
+            kind: defect_kind(defect.kind).into(),
+            detail: defect.detail,
+        }),
+    }
+}
+
+fn defect_kind(kind: DefectKind) -> v1::AuditDefectKind {
+    match kind {
+        DefectKind::Changed => v1::AuditDefectKind::Changed,
+        DefectKind::Missing => v1::AuditDefectKind::Missing,
+        DefectKind::Inserted => v1::AuditDefectKind::Inserted,
+        DefectKind::Reordered => v1::AuditDefectKind::Reordered,
+        DefectKind::Truncated => v1::AuditDefectKind::Truncated,
+        DefectKind::BadSignature => v1::AuditDefectKind::BadSignature,
+        DefectKind::Unreadable => v1::AuditDefectKind::Unreadable,
+    }
+}
+
+/// One record.
+pub(crate) fn audit_record(record: AuditRecord) -> v1::AuditRecord {
     v1::AuditRecord {
         sequence: record.sequence,
         time: Some(time(record.time)),

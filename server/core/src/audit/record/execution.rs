@@ -84,6 +84,14 @@ pub enum AuditOutcome {
     },
 }
 
+impl AuditOutcome {
+    /// Whether it is anything but a code of 0.
+    #[must_use]
+    pub const fn failed(&self) -> bool {
+        !matches!(self, Self::Exit { code: 0 })
+    }
+}
+
 /// Why a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -116,6 +124,29 @@ pub enum AuditCause {
     LaunchFailed,
     /// It was recorded and then not started after all.
     NotStarted,
+}
+
+impl AuditCause {
+    /// The word in a record.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::ShellExited => "shell_exited",
+            Self::SignaledByRequest => "signaled_by_request",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::OutputLimit => "output_limit",
+            Self::Oom => "oom",
+            Self::SessionClosed => "session_closed",
+            Self::TargetStopped => "target_stopped",
+            Self::TransportLost => "transport_lost",
+            Self::ServerRestarted => "server_restarted",
+            Self::ShellBroken => "shell_broken",
+            Self::LaunchFailed => "launch_failed",
+            Self::NotStarted => "not_started",
+        }
+    }
 }
 
 /// Who vouches for an outcome.
