@@ -14,6 +14,8 @@ from raw_stubs import Gate
 from running_server import LIMIT_SECONDS, REPOSITORY, Server
 
 from execgate.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
     exec_pb2,
     execution_pb2,
     fence_pb2,
@@ -156,6 +158,12 @@ def script_without_a_shell(gate: Gate) -> object:
     return gate.run("true", session_id="bare")
 
 
+def tail_from_the_future(gate: Gate) -> object:
+    request = audit_pb2.TailAuditRecordsRequest(from_sequence=10**9)
+    audits = audit_pb2_grpc.AuditServiceStub(gate.channel)
+    return list(gate.call(audits.TailAuditRecords, request))
+
+
 def too_many_sessions(gate: Gate) -> object:
     made: list[str] = []
     try:
@@ -185,6 +193,7 @@ CASES: Mapping[str, Callable[[Gate], object]] = {
     "STDIN_NOT_OPEN": closed_stdin,
     "NO_TERMINAL": no_terminal,
     "OFFSET_OUT_OF_RANGE": beyond_the_end,
+    "SEQUENCE_OUT_OF_RANGE": tail_from_the_future,
     "POLICY_DENIED": lambda gate: gate.run(DENIED),
     "POLICY_INVALID": lambda gate: gate.create(policy=policy_pb2.SessionPolicy(toml="[[rule]")),
     "FENCE_UNAVAILABLE": no_fence,

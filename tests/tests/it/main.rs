@@ -10,6 +10,9 @@
 
 mod api;
 mod audit;
+mod audit_crash;
+mod audit_faults;
+mod audit_reading;
 mod client;
 mod client_examples;
 mod client_files;

@@ -95,7 +95,26 @@ impl Server {
         *self = Self::launch(folder);
     }
 
+    /// The same under another program, or in another environment.
+    pub(crate) fn start_under(
+        config: &str,
+        wrapper: impl FnOnce(&std::path::Path) -> Wrapper,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(folder.path().join("data"))
+            .unwrap();
+        std::fs::write(folder.path().join("config.toml"), config).unwrap();
+        let wrapper = wrapper(folder.path());
+        Self::launch_under(folder, wrapper)
+    }
+
     fn launch(folder: TempDir) -> Self {
+        Self::launch_under(folder, Wrapper::default())
+    }
+
+    fn launch_under(folder: TempDir, wrapper: Wrapper) -> Self {
         let data_dir = folder.path().join("data");
         let socket = data_dir.join("s");
         let file = folder.path().join("config.toml");
@@ -104,7 +123,11 @@ impl Server {
             .open(folder.path().join(TRACE_LOG));
         let log = log.ok();
         let level = if log.is_some() { "trace" } else { "warn" };
-        let mut child = Command::new(binary())
+        let mut words = wrapper.words;
+        words.push(binary().to_str().unwrap().to_owned());
+        let (program, arguments) = words.split_first().unwrap();
+        let mut child = Command::new(program)
+            .args(arguments)
             .args(["serve", "--log", level, "--listen", "127.0.0.1:0"])
             .arg(format!("--listen=unix:{}", socket.display()))
             .arg(format!("--data-dir={}", data_dir.display()))
@@ -112,6 +135,7 @@ impl Server {
             .env_clear()
             .envs(env::vars().filter(|(name, _)| !name.starts_with("EXECGATE")))
             .env("EXECGATE_TEST_SECRET", "must-not-be-seen")
+            .envs(wrapper.env)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log.map_or_else(Stdio::inherit, Stdio::from))
@@ -207,8 +231,17 @@ impl Drop for Server {
     }
 }
 
+/// What a server is started by.
+#[derive(Default)]
+pub(crate) struct Wrapper {
+    /// A program and its arguments, which the server's own follow.
+    pub(crate) words: Vec<String>,
+    /// Variables of its own.
+    pub(crate) env: Vec<(String, String)>,
+}
+
 /// The server's binary, beside this one's directory.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let tests = env::current_exe().unwrap();
     let binary = tests
         .parent()
