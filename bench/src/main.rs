@@ -3,6 +3,7 @@
 //!
 //! Nothing is asserted here: the numbers are printed and kept, people judge them.
 
+mod audit;
 mod client;
 mod floor;
 mod memory;
@@ -43,6 +44,9 @@ struct Arguments {
     /// Sessions through SSH alone.
     #[arg(long)]
     ssh: bool,
+    /// What durable audit costs, alone.
+    #[arg(long)]
+    audit: bool,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -122,28 +126,38 @@ async fn main() -> Result<()> {
 async fn measure(arguments: Arguments) -> Result<()> {
     let plan = if arguments.quick { QUICK } else { FULL };
     let mut report = Report::new(arguments.quick);
-    if !arguments.ssh {
-        local(&arguments, plan, &mut report).await?;
+    if arguments.audit {
+        audit::measure(&servers(&arguments).await?, plan, &mut report).await?;
+    } else {
+        if !arguments.ssh {
+            local(&arguments, plan, &mut report).await?;
+        }
+        eprintln!("through SSH");
+        ssh::measure(&arguments.server, plan, &mut report).await?;
     }
-    eprintln!("through SSH");
-    ssh::measure(&arguments.server, plan, &mut report).await?;
     print!("{report}");
     let kept = report.keep(&arguments.results)?;
     println!("\nkept in {}", kept.display());
     Ok(())
 }
 
+async fn servers(arguments: &Arguments) -> Result<Servers> {
+    Ok(Servers {
+        execgate: Server::execgate(&arguments.server, Audit::Durable).await?,
+        unsynced: Server::execgate(&arguments.server, Audit::Written).await?,
+        floor: Server::floor().await?,
+    })
+}
+
 /// Sessions on this machine.
 async fn local(arguments: &Arguments, plan: Plan, report: &mut Report) -> Result<()> {
     eprintln!("memory");
     memory::measure(&arguments.server, plan, report).await?;
-    let servers = Servers {
-        execgate: Server::execgate(&arguments.server, Audit::Durable).await?,
-        unsynced: Server::execgate(&arguments.server, Audit::Written).await?,
-        floor: Server::floor().await?,
-    };
+    let servers = servers(arguments).await?;
     eprintln!("round trips");
     round_trip::measure(&servers, plan, report).await?;
+    eprintln!("durable audit");
+    audit::measure(&servers, plan, report).await?;
     eprintln!("streams");
     streaming::measure(&servers, plan, report).await
 }
