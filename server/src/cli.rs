@@ -9,8 +9,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, ConfigError, HumanDuration, ListenAddress, Overrides, PolicyName};
-use crate::logging::{self, LogFormat, LoggingError};
+use crate::logging::LogFormat;
 use crate::redact::Report;
+use crate::telemetry::{Telemetry, TelemetryError};
 
 /// Safe, stateful shell sessions for agents, over gRPC.
 #[derive(Debug, Parser)]
@@ -125,23 +126,13 @@ pub struct ServeArguments {
     #[arg(long)]
     pub print_config: bool,
 
-    /// What to log, like `info,execgate_engine=debug`
-    #[arg(
-        long,
-        env = "EXECGATE_LOG",
-        value_name = "FILTER",
-        default_value = "info"
-    )]
-    pub log: String,
+    /// What to log, like `info,execgate_engine=debug` [default: info]
+    #[arg(long, env = "EXECGATE_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
 
-    /// How log lines look
-    #[arg(
-        long,
-        env = "EXECGATE_LOG_FORMAT",
-        value_name = "FORMAT",
-        default_value = "text"
-    )]
-    pub log_format: LogFormat,
+    /// How log lines look [default: text]
+    #[arg(long, env = "EXECGATE_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
 }
 
 /// The arguments of `execgate health`.
@@ -216,8 +207,8 @@ pub struct RedactArguments {
 /// What is left to do when the arguments have been dealt with.
 #[derive(Debug)]
 pub enum Task {
-    /// Serve with this configuration; logging has been started.
-    Serve(Box<Config>),
+    /// Serve with this configuration; logging and what else is told have been started.
+    Serve(Box<Config>, Box<Telemetry>),
     /// Ask the server that has this configuration how it is.
     Health {
         /// What it was started with.
@@ -250,9 +241,9 @@ pub enum StartError {
     /// The configuration is no good.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Logging cannot be started.
+    /// Nothing can be told.
     #[error(transparent)]
-    Logging(#[from] LoggingError),
+    Telemetry(#[from] TelemetryError),
     /// The answer cannot be printed.
     #[error("print the configuration: {0}")]
     Print(#[source] io::Error),
@@ -267,13 +258,19 @@ impl Cli {
             Command::Audit(arguments) => return arguments.prepare(),
             Command::Health(arguments) => {
                 return Ok(Task::Health {
-                    config: Box::new(arguments.place.config(None)?),
+                    config: Box::new(arguments.place.config(Overrides::default())?),
                     timeout: arguments.timeout.get(),
                 });
             }
             Command::Redact(arguments) => return arguments.prepare(),
         };
-        let config = arguments.place.config(arguments.policy)?;
+        let overrides = Overrides {
+            policy: arguments.policy,
+            log: arguments.log,
+            log_format: arguments.log_format,
+            ..Overrides::default()
+        };
+        let config = arguments.place.config(overrides)?;
         if arguments.print_config {
             let text = config.to_toml()?;
             io::stdout()
@@ -281,15 +278,17 @@ impl Cli {
                 .map_err(StartError::Print)?;
             return Ok(Task::Done);
         }
-        logging::start(&arguments.log, arguments.log_format)?;
-        Ok(Task::Serve(Box::new(config)))
+        let telemetry = Telemetry::start(&config.telemetry, config.redaction_names())?;
+        Ok(Task::Serve(Box::new(config), Box::new(telemetry)))
     }
 }
 
 impl AuditArguments {
     fn prepare(self) -> Result<Task, StartError> {
         Ok(match self.command {
-            AuditCommand::Key(place) => Task::AuditKey(Box::new(place.config(None)?)),
+            AuditCommand::Key(place) => {
+                Task::AuditKey(Box::new(place.config(Overrides::default())?))
+            }
             command => Task::Audit(command),
         })
     }
@@ -313,12 +312,12 @@ impl RedactArguments {
 }
 
 impl Place {
-    /// The configuration that these words stand for.
-    fn config(self, policy: Option<PolicyName>) -> Result<Config, ConfigError> {
+    /// The configuration that these words and `overrides` stand for.
+    fn config(self, overrides: Overrides) -> Result<Config, ConfigError> {
         let overrides = Overrides {
             listen: self.listen,
             data_dir: self.data_dir,
-            policy,
+            ..overrides
         };
         Config::load(self.config.as_deref(), overrides, &|name| env::var_os(name))
     }

@@ -2,7 +2,7 @@
 //! together and validated once. After [`Config::load`] every value is good and
 //! nothing below checks it again.
 //!
-//! Precedence: flag, then `EXECGATE_*` variable, then file, then default. Flags
+//! Precedence: flag, then variable (`EXECGATE_*`, and `OTEL_*` for telemetry), then file, then default. Flags
 //! and variables arrive as [`Overrides`]; the file's keys are [`FileConfig`].
 //! Unknown keys are refused. This room opens no socket and makes no directory.
 
@@ -13,17 +13,21 @@ mod error;
 mod fence;
 mod file;
 mod listen;
+mod otel;
 mod secret;
 mod sections;
 mod ssh;
+mod telemetry;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use execgate_core::audit::Digest;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+
+use crate::logging::LogFormat;
 
 pub use audit::Audit;
 pub use docker::{AllowedRisk, Docker, DockerProfile, PullPolicy};
@@ -38,6 +42,7 @@ pub use sections::{
     TokenRuleEntry,
 };
 pub use ssh::{Ssh, SshHost, Trust};
+pub use telemetry::{Header, Protocol, Ratio, Sampler, ShownCommands, Telemetry, TelemetryKeys};
 
 /// Name of the socket that a server listens on by default, in its data directory.
 const SOCKET_NAME: &str = "execgate.sock";
@@ -73,6 +78,8 @@ pub struct Config {
     pub audit: Audit,
     /// Machines reached through SSH.
     pub ssh: Ssh,
+    /// What the server tells of itself.
+    pub telemetry: Telemetry,
 }
 
 /// What flags and variables say, over what the file says.
@@ -84,6 +91,10 @@ pub struct Overrides {
     pub data_dir: Option<PathBuf>,
     /// Replaces `policy.name`, and sets `policy.file` aside.
     pub policy: Option<PolicyName>,
+    /// Replaces `telemetry.log`.
+    pub log: Option<String>,
+    /// Replaces `telemetry.log_format`.
+    pub log_format: Option<LogFormat>,
 }
 
 /// Looks a variable up; a parameter, so that tests need not change their own.
@@ -117,6 +128,13 @@ impl Config {
         let listen = [overrides.listen, file.listen]
             .into_iter()
             .find(|given| !given.is_empty());
+        let mut telemetry = file.telemetry.load(variables)?;
+        if let Some(log) = overrides.log {
+            telemetry.log = log;
+        }
+        if let Some(format) = overrides.log_format {
+            telemetry.log_format = format;
+        }
         let config = Self {
             listen: match listen {
                 Some(listen) => listen,
@@ -134,6 +152,7 @@ impl Config {
             secrets: named_secrets(file.secrets, variables)?,
             audit: file.audit,
             ssh: file.ssh.load(variables)?,
+            telemetry,
         };
         config.validate()?;
         Ok(config)
@@ -149,6 +168,14 @@ impl Config {
         Ok(Digest(Sha256::digest(self.to_toml()?).into()))
     }
 
+    /// The names that the operator has given to secrets and to rules of redaction.
+    pub(crate) fn redaction_names(&self) -> HashSet<String> {
+        let secrets = self.redaction.secret.iter().map(|secret| &secret.name);
+        let rules = self.redaction.rule.iter().map(|rule| &rule.name);
+        let names = self.secrets.keys().chain(secrets).chain(rules);
+        names.cloned().collect()
+    }
+
     /// What no single value can say about itself.
     fn validate(&self) -> Result<(), ConfigError> {
         self.sessions.validate()?;
@@ -158,6 +185,7 @@ impl Config {
         self.docker.validate()?;
         self.fence.validate()?;
         self.audit.validate()?;
+        self.telemetry.validate()?;
         for (index, address) in self.listen.iter().enumerate() {
             if self
                 .listen

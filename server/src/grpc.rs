@@ -10,6 +10,7 @@ mod deadline;
 mod edge;
 mod exec;
 mod from_proto;
+mod methods;
 mod peer;
 mod refusal;
 mod session;
@@ -35,6 +36,7 @@ use tonic_reflection::server::{Builder, Error as ReflectionError};
 pub(crate) use self::auth::Gate;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::edge::{Edge, SessionDefaults};
+use crate::telemetry::Told;
 
 /// Bytes of a request at most: a script of the largest size and all that goes with it.
 pub(crate) const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
@@ -104,7 +106,7 @@ impl Health {
 pub(crate) async fn serve(
     edge: Arc<Edge>,
     gate: Arc<Gate>,
-    health: Health,
+    (health, told): (Health, Arc<Told>),
     connections: impl Stream<Item = io::Result<Connection>>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), GrpcError> {
@@ -127,7 +129,7 @@ pub(crate) async fn serve(
         .max_frame_size(MAX_FRAME_BYTES)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
-        .layer(trace::TraceLayer)
+        .layer(trace::TraceLayer(told))
         .layer(auth::AuthenticateLayer(gate))
         .add_service(bounded!(SessionServiceServer, sessions))
         .add_service(bounded!(ExecServiceServer, exec::Execs::new(edge)))

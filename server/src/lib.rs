@@ -12,4 +12,5 @@ pub mod logging;
 pub mod policy_check;
 pub mod redact;
 pub mod serve;
+pub mod telemetry;
 pub mod token;

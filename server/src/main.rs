@@ -35,9 +35,13 @@ fn main() -> ExitCode {
     }
     match cli.prepare() {
         Ok(Task::Done) => ExitCode::SUCCESS,
-        Ok(Task::Serve(config)) => code(serve(*config)),
         Ok(Task::Audit(command)) => audit_check::run(&command),
         Ok(Task::AuditKey(config)) => audit_check::print_key(&config),
+        Ok(Task::Serve(config, telemetry)) => {
+            let served = serve(*config, &telemetry);
+            telemetry.close();
+            code(served)
+        }
         Ok(Task::Policy(command)) => policy_check::run(&command),
         Ok(Task::Health { config, timeout }) => code(health::check(&config.listen, timeout)),
         Ok(Task::Redact {

@@ -40,6 +40,7 @@ pub(crate) use self::settings::redaction_rules;
 use crate::config::{Config, ConfigError};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::grpc::{self, Gate, GrpcError, Health};
+use crate::telemetry::Telemetry;
 use crate::token::{TOKEN_FILE_NAME, Token};
 
 /// Cores up to which one thread serves everything: handing work between two threads cost
@@ -110,7 +111,7 @@ pub enum ServeError {
 ///
 /// # Errors
 /// Where the server cannot start, or its listeners fail.
-pub fn serve(config: Config) -> Result<(), ServeError> {
+pub fn serve(config: Config, telemetry: &Telemetry) -> Result<(), ServeError> {
     let dir = DataDir::prepare(&config.data_dir)?;
     let token = Token::load_or_create(&dir)?;
     // Locks the data directory: from here on this is the only server that uses it.
@@ -120,8 +121,9 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
         .as_ref()
         .map(|key| key.verifier().to_string());
     let log = Arc::new(SegmentLog::open(&dir.audit(), options, now())?);
+    log.tell(telemetry.told());
     let listeners = Listeners::bind(&config.listen)?;
-    let settings = Settings::of(&config, &dir)?;
+    let settings = Settings::of(&config, &dir, telemetry.told())?;
     let runtime = runtime().map_err(failed("start the runtime"))?;
     let served = runtime.block_on(run(
         &config,
@@ -129,6 +131,7 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
         token,
         listeners,
         (log, verifier_key.unwrap_or_default()),
+        telemetry,
     ));
     runtime.shutdown_timeout(RUNTIME_LIMIT);
     served
@@ -140,6 +143,7 @@ async fn run(
     token: Token,
     listeners: Listeners,
     (log, verifier_key): (Arc<SegmentLog>, String),
+    telemetry: &Telemetry,
 ) -> Result<(), ServeError> {
     let mut signals = Signals::new().map_err(failed("wait for signals"))?;
     let store: Arc<dyn AuditStore> = Arc::clone(&log) as Arc<dyn AuditStore>;
@@ -166,14 +170,14 @@ async fn run(
     let health = Health::new();
     health.serving().await;
     let (stop, stopped) = oneshot::channel::<()>();
-    announce(&listeners, config);
+    announce(&listeners, config, telemetry);
     let sockets = listeners.sockets();
     let connections = listeners.accept().map_err(failed("listen"))?;
     let gate = Gate::new(token, Arc::clone(&store));
     let mut server = tokio::spawn(grpc::serve(
         Arc::new(edge),
         Arc::new(gate),
-        health.clone(),
+        (health.clone(), telemetry.told()),
         connections,
         async { stopped.await.unwrap_or_default() },
     ));
@@ -264,11 +268,15 @@ async fn drain(
 
 /// The lines that say where the server is; tests and scripts read them.
 ///
-/// `listening tcp ADDRESS` and `listening unix PATH`, one for each listener, then one
-/// line for people.
-fn announce(listeners: &Listeners, config: &Config) {
+/// `metrics tcp ADDRESS` where Prometheus is served, `listening tcp ADDRESS` and `listening
+/// unix PATH`, one for each listener, then one line for people.
+fn announce(listeners: &Listeners, config: &Config, telemetry: &Telemetry) {
     let addresses = listeners.addresses();
     let mut text = String::new();
+    if let Some(address) = telemetry.prometheus() {
+        text.push_str(&format!("metrics tcp {address}\n"));
+        tracing::info!(%address, "metrics for Prometheus");
+    }
     for address in &addresses {
         text.push_str(&match address.strip_prefix("unix:") {
             Some(path) => format!("listening unix {path}\n"),

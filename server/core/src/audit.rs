@@ -40,7 +40,7 @@ pub use chain::{
 pub use digest::{Digest, Micros};
 pub use keyed::HashKey;
 pub use note::{MAX_NOTE_BYTES, NoteError, NoteSigner, NoteVerifier, TreeHead};
-pub use origin::{AuthMethod, Origin, TraceId};
+pub use origin::{AuthMethod, Origin};
 pub use record::{
     AuditBody, AuditCause, AuditChannel, AuditKind, AuditObserver, AuditOutcome, AuditRead,
     AuditRecord, AuthFailure, ChannelTotals, CheckpointCreated, CheckpointDeleted,

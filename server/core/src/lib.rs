@@ -15,3 +15,4 @@ pub mod pipeline;
 pub mod policy;
 pub mod redact;
 pub mod shell;
+pub mod trace;

@@ -52,6 +52,7 @@ pub use self::own::{
 use self::scan::Scanner;
 pub use self::secret::Secret;
 use self::shapes::Shapes;
+pub use self::tokens::kinds;
 use self::values::{FoundValue, Patience, Values};
 pub use self::values::{MAX_VALUE_BYTES, MIN_VALUE_BYTES};
 

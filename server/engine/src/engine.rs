@@ -32,6 +32,7 @@ use crate::session::{
     SessionSettings, Shell, ShellSpec, WantedShell,
 };
 use crate::target::{Place, SshTarget, Target};
+use crate::telemetry::{SessionTrace, Telemetry};
 use crate::transport::docker::{Docker, DockerSettings};
 use crate::transport::ssh::{Ssh, SshSettings};
 use crate::transport::{EndedProcess, TransportError};
@@ -62,6 +63,8 @@ pub struct EngineSettings {
     pub max_command_bytes: usize,
     /// What is kept of executions, and where.
     pub retention: Retention,
+    /// Who is told what happens, beside the audit log.
+    pub telemetry: Arc<dyn Telemetry>,
 }
 
 /// The engine. Cheap to share.
@@ -144,6 +147,7 @@ impl Engine {
             .secrets
             .resolve(&settings.secrets, &settings.target)?;
         let place = self.directory.reserve(principal, &id)?;
+        let creation = SessionTrace::begin(&self.settings.telemetry, &id, &settings);
         let recorder = Recorder::new(
             Arc::clone(&self.audit),
             principal.clone(),
@@ -171,6 +175,7 @@ impl Engine {
             cwd,
             target: target.name,
             isolation: target.isolation,
+            trace: creation.created(),
             observer: target.observer,
             operator: Arc::clone(&self.policy),
             redaction,
@@ -184,6 +189,7 @@ impl Engine {
             spec,
             recorder,
             hash_key: self.settings.hash_key.clone(),
+            telemetry: Arc::clone(&self.settings.telemetry),
             ended: Box::new(move |session, reason| directory.ended(session, reason)),
         };
         place.fill(Arc::clone(&session));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use execgate_core::audit::{AuditBody, Digest, ExecutionDenied, ExecutionIntent, Origin};
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
-use execgate_core::policy::{Denial, SessionNames, Verdict};
+use execgate_core::policy::{Denial, Layer, SessionNames, Verdict};
 use sha2::{Digest as _, Sha256};
 
 use crate::engine::Engine;
@@ -15,6 +15,7 @@ use crate::execution::{Asked, Command, CommandLine, Execution, Follower, Stdin};
 use crate::random;
 use crate::secrets::{SecretVariables, secret_names};
 use crate::session::{Message, Place, QUEUE_LIMIT, Recorder, Reserved, Session, StartRequest};
+use crate::telemetry::{CommandTrace, Placement, Stage, Subject, TargetKind};
 
 /// When to ask again where too many executions wait.
 const QUEUE_RETRY: Duration = Duration::from_secs(1);
@@ -56,10 +57,12 @@ impl Engine {
             return Err(over.into());
         }
         let (secrets, redacted) = self.know_secrets(&session, &command)?;
-        let judged = match judge(&session, &command) {
+        let trace = self.trace(&session, &id, &command, &redacted);
+        let judged = match judge(&session, &command, &trace) {
             Ok(judged) => judged,
             Err(denied) => {
                 let (denial, hash) = *denied;
+                trace.denied(&denial.rule, denial.layer != Layer::Session);
                 let denied = self.deny(&session, &id, &command, redacted, denial, hash);
                 return Err(denied.await.into());
             }
@@ -76,19 +79,14 @@ impl Engine {
             },
             &self.settings.retention,
         );
-        let place = match (&command.line, command.queue_if_busy) {
-            (CommandLine::Argv(_), _) => Place::Beside,
-            (CommandLine::Script(_), true) => Place::Queue,
-            (CommandLine::Script(_), false) => Place::Foreground,
-        };
-        let reserved = session.executions().reserve(&execution, place);
+        let reserved = session.executions().reserve(&execution, place(&command));
         let Reserved::New = reserved else {
             return attach(&session, id, reserved).await;
         };
         let follower = execution.follow();
         // Before anything else can be judged: what comes next may use these names.
         session.learn(&judged.defined);
-        let command = (command, secrets);
+        let command = (command, secrets, trace);
         let request =
             self.start_request(&session, Arc::clone(&execution), command, redacted, judged);
         if let Err(error) = session.send(Message::Start(Box::new(request))).await {
@@ -113,6 +111,28 @@ impl Engine {
         let secrets = self.settings.secrets.resolve(&command.secrets, target)?;
         session.redaction.learn_from(command);
         Ok((secrets, session.redact(&command.line.text())))
+    }
+
+    /// Begins the span of a command.
+    fn trace(
+        &self,
+        session: &Session,
+        id: &ExecutionId,
+        command: &Command,
+        redacted: &str,
+    ) -> CommandTrace {
+        let subject = Subject {
+            session: &session.id,
+            execution: id,
+            target: TargetKind::from(&session.settings.target),
+            kind: command.line.kind(),
+            placement: Placement {
+                asked: command.origin.trace.as_ref(),
+                session: session.trace.as_ref(),
+                command: Some(redacted),
+            },
+        };
+        CommandTrace::begin(&self.settings.telemetry, &subject)
     }
 
     /// Whether the session could run it at all.
@@ -182,7 +202,7 @@ impl Engine {
         &self,
         session: &Session,
         execution: Arc<Execution>,
-        (command, secrets): (Command, SecretVariables),
+        (command, secrets, trace): (Command, SecretVariables, CommandTrace),
         redacted: String,
         judged: Judged,
     ) -> StartRequest {
@@ -196,21 +216,22 @@ impl Engine {
             cwd: session.redact(command.cwd.as_deref().unwrap_or(&session.snapshot().cwd)),
             secrets: secret_names(&command.secrets),
         };
-        let span = tracing::info_span!(
-            "execute",
-            session.id = %session.id,
-            execution.id = %execution.id,
-            execution.cause = tracing::field::Empty,
-            process.exit.code = tracing::field::Empty,
-            process.exit.signal = tracing::field::Empty,
-        );
         StartRequest {
             execution,
             command,
             secrets,
             intent,
-            span,
+            trace,
         }
+    }
+}
+
+/// Where a command runs, and whether it waits for that.
+fn place(command: &Command) -> Place {
+    match (&command.line, command.queue_if_busy) {
+        (CommandLine::Argv(_), _) => Place::Beside,
+        (CommandLine::Script(_), true) => Place::Queue,
+        (CommandLine::Script(_), false) => Place::Foreground,
     }
 }
 
@@ -223,7 +244,12 @@ struct Judged {
 }
 
 /// Has the policies that hold now judge a command; a denial comes with their hash.
-fn judge(session: &Session, command: &Command) -> Result<Judged, Box<(Denial, Digest)>> {
+fn judge(
+    session: &Session,
+    command: &Command,
+    trace: &CommandTrace,
+) -> Result<Judged, Box<(Denial, Digest)>> {
+    let _judging = trace.stage(Stage::Policy);
     let policy = session.policy();
     let policy_hash = Digest(policy.content_hash());
     let judgement = session.judge(&policy, &command.line, &command.env);

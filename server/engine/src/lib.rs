@@ -20,6 +20,7 @@ pub mod secrets;
 pub mod session;
 mod talk;
 pub mod target;
+pub mod telemetry;
 pub mod transport;
 
 pub use engine::{Engine, EngineSettings};

@@ -36,6 +36,7 @@ use execgate_core::policy::{
     Asked, Dialect, Judgement, Policy, PolicyStack, Question, SessionNames,
 };
 use execgate_core::shell::ShellKind;
+use execgate_core::trace::TraceContext;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
@@ -249,6 +250,8 @@ pub struct Session {
     pub target: String,
     /// How it is kept from the gate.
     pub isolation: Isolation,
+    /// Where in a trace it was created.
+    pub(crate) trace: Option<TraceContext>,
     /// Who sees how its processes end.
     pub(crate) observer: ObservedBy,
     /// The operator's policy, as it is now.
@@ -314,6 +317,7 @@ pub(crate) struct SessionParts {
     pub(crate) cwd: String,
     pub(crate) target: String,
     pub(crate) isolation: Isolation,
+    pub(crate) trace: Option<TraceContext>,
     pub(crate) observer: ObservedBy,
     pub(crate) operator: Arc<OperatorPolicy>,
     pub(crate) redaction: Arc<SessionRedaction>,
@@ -336,6 +340,7 @@ impl Session {
             shell_program: parts.shell_program,
             target: parts.target,
             isolation: parts.isolation,
+            trace: parts.trace,
             observer: parts.observer,
             operator: parts.operator,
             names: Mutex::default(),

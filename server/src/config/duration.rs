@@ -47,10 +47,18 @@ impl FromStr for HumanDuration {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let duration = humantime::parse_duration(text)
             .map_err(|error| format!("`{text}` is no duration like `90s` or `1h 30m`: {error}"))?;
-        if duration.is_zero() || duration > MAX_DURATION {
-            return Err(format!("`{text}` is not between 1ns and 366 days"));
+        Self::try_from(duration).map_err(|_| format!("`{text}` is not between 1ns and 366 days"))
+    }
+}
+
+impl TryFrom<Duration> for HumanDuration {
+    type Error = String;
+
+    fn try_from(duration: Duration) -> Result<Self, Self::Error> {
+        match duration.is_zero() || duration > MAX_DURATION {
+            true => Err("is not between 1ns and 366 days".to_owned()),
+            false => Ok(Self(duration)),
         }
-        Ok(Self(duration))
     }
 }
 

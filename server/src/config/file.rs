@@ -14,6 +14,7 @@ use super::listen::ListenAddress;
 use super::secret::NamedSecretKeys;
 use super::sections::{Executions, Limits, Local, Policy, RedactionKeys, Sessions};
 use super::ssh::Ssh;
+use super::telemetry::TelemetryKeys;
 
 /// Bytes of the file at most: it has a page of keys, not a database.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -48,6 +49,8 @@ pub struct FileConfig {
     pub audit: Audit,
     /// Machines reached through SSH.
     pub ssh: Ssh,
+    /// What the server tells of itself.
+    pub telemetry: TelemetryKeys,
 }
 
 impl FileConfig {

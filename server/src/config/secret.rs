@@ -201,7 +201,7 @@ impl NamedSecretKeys {
 }
 
 /// The one source that is given.
-fn one_source(
+pub(super) fn one_source(
     name: &str,
     value: Option<SecretText>,
     env: Option<String>,

@@ -82,6 +82,27 @@ known_hosts = []
 config_hosts = []
 
 [ssh.hosts]
+
+[telemetry]
+log = "info"
+log_format = "text"
+protocol = "grpc"
+timeout = "10s"
+traces = true
+metrics = true
+service_name = "execgate"
+sampler = "parentbased_traceidratio"
+sampling_ratio = 1.0
+queue_spans = 2048
+batch_spans = 512
+batch_delay = "5s"
+metrics_interval = "1m"
+flush_limit = "3s"
+commands = "none"
+
+[telemetry.resource]
+
+[telemetry.headers]
 "#;
     assert_eq!(config.to_toml().unwrap(), expected);
 }
@@ -96,6 +117,7 @@ fn what_is_printed_can_be_read_back() {
         local = { user = "nobody", env_allow = [] }
         policy = { name = "open", file = "/etc/policy" }
         audit = { sync = false, segment_bytes = 65536, max_age = "90days", max_bytes = 1000000, key_file = "/k", head_file = "/h", head_command = ["logger"] }
+        telemetry = { endpoint = "http://[::1]:4317", prometheus = "127.0.0.1:9464", sampling_ratio = 0.5 }
     "#;
     let config = load(text, Overrides::default()).unwrap();
     let printed = config.to_toml().unwrap();
@@ -109,6 +131,8 @@ fn overrides_win_over_the_file() {
         listen: vec!["127.0.0.1:2".parse().unwrap()],
         data_dir: Some("/b".into()),
         policy: Some(PolicyName::Open),
+        log: Some("debug".to_owned()),
+        log_format: Some(crate::logging::LogFormat::Json),
     };
     let expected = Config {
         listen: overrides.listen.clone(),
@@ -116,6 +140,11 @@ fn overrides_win_over_the_file() {
         policy: Policy {
             name: PolicyName::Open,
             file: None,
+        },
+        telemetry: Telemetry {
+            log: "debug".to_owned(),
+            log_format: crate::logging::LogFormat::Json,
+            ..load("", Overrides::default()).unwrap().telemetry
         },
         ..load("", Overrides::default()).unwrap()
     };

@@ -68,7 +68,7 @@ impl Audits {
             principal: principal.to_string(),
             session_id: None,
             execution_id: None,
-            trace_id: origin.trace.map(|trace| trace.to_string()),
+            trace_id: origin.trace.map(|trace| trace.trace_id_text()),
             auth: origin.auth,
             body: AuditBody::AuditRead(AuditRead {
                 method: format!("/execgate.v1.AuditService/{method}"),

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use execgate_core::audit::{
-    AuditBody, AuthFailure, AuthMethod, Micros, NewRecord, Origin, SYSTEM_PRINCIPAL, TraceId,
+    AuditBody, AuthFailure, AuthMethod, Micros, NewRecord, Origin, SYSTEM_PRINCIPAL,
 };
 use execgate_core::ids::Principal;
+use execgate_core::trace::TraceContext;
 use execgate_engine::audit::{AuditStore, Durability};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};
@@ -29,7 +30,6 @@ const OPEN_SERVICE: &str = "/grpc.health.v1.Health/";
 /// The scheme of the header.
 const SCHEME: &str = "bearer";
 /// The header of the W3C trace context.
-const TRACEPARENT: &str = "traceparent";
 /// Bytes of a method's name in a record.
 const MAX_METHOD_BYTES: usize = 128;
 /// Failures recorded at once, so that whoever knocks fills no disk.
@@ -54,12 +54,6 @@ pub(crate) fn origin<T>(request: &tonic::Request<T>) -> Origin {
     known.unwrap_or_default()
 }
 
-/// The trace that a call says it belongs to: `00-TRACE-PARENT-FLAGS`.
-fn trace_id(headers: &HeaderMap) -> Option<TraceId> {
-    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
-    TraceId::parse(text.split('-').nth(1)?)
-}
-
 /// The gate's knowledge.
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -81,6 +75,7 @@ impl Gate {
     fn admit(
         &self,
         peer: Option<&Peer>,
+        trace: Option<&TraceContext>,
         headers: &HeaderMap,
     ) -> Result<(Principal, Origin), Refusal> {
         let auth = match peer {
@@ -100,7 +95,7 @@ impl Gate {
         };
         let origin = Origin {
             auth: Some(auth),
-            trace: trace_id(headers),
+            trace: trace.cloned(),
         };
         Ok((Principal::new(PRINCIPAL), origin))
     }
@@ -253,7 +248,8 @@ where
         let method = request.uri().path();
         if !method.starts_with(OPEN_SERVICE) {
             let peer = request.extensions().get::<Peer>();
-            match self.gate.admit(peer, request.headers()) {
+            let trace = request.extensions().get::<TraceContext>();
+            match self.gate.admit(peer, trace, request.headers()) {
                 Ok((principal, origin)) => {
                     request.extensions_mut().insert(principal);
                     request.extensions_mut().insert(origin);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use execgate_core::budget::{OutputBudget, Select};
@@ -24,11 +25,15 @@ use super::{ServeError, failed};
 use crate::config::{Config, Policy as PolicyKey, PolicyName, TokenRuleEntry};
 use crate::data_dir::DataDir;
 use crate::grpc::SessionDefaults;
+use crate::telemetry::Told;
 
 /// Where programs are looked for if the server itself has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Variables that a session gets from its own user and terminal, never from the server.
 const OF_THE_SESSION: [&str; 5] = ["HOME", "USER", "LOGNAME", "SHELL", "TERM"];
+/// Variables that are the server's own affair, whatever the configuration allows: its
+/// settings, where it sends telemetry and with which credentials, the trace it was started in.
+const OF_THE_SERVER: [&str; 4] = ["EXECGATE_", "OTEL_", "TRACEPARENT", "TRACESTATE"];
 
 /// What the mark of this server's containers is made of, with its key.
 const DOCKER_INSTANCE: &[u8] = b"docker instance";
@@ -42,7 +47,11 @@ pub(super) struct Settings {
 
 impl Settings {
     /// Reads what the configuration names, and makes what sessions need.
-    pub(super) fn of(config: &Config, dir: &DataDir) -> Result<Self, ServeError> {
+    pub(super) fn of(
+        config: &Config,
+        dir: &DataDir,
+        telemetry: Arc<Told>,
+    ) -> Result<Self, ServeError> {
         let launcher = env::current_exe().map_err(failed("find this program"))?;
         let user = SessionUser::of(config.local.user.as_deref(), dir.path())?;
         let env = allowed_environment(&config.local.env_allow, env::vars_os());
@@ -66,6 +75,7 @@ impl Settings {
             max_sessions: usize::try_from(config.sessions.max.get()).unwrap_or(usize::MAX),
             max_command_bytes: bytes(config.limits.max_command_bytes.get()),
             retention: retention(config, dir)?,
+            telemetry,
         };
         let budget = bytes(config.limits.output_budget_bytes.get());
         let defaults = SessionDefaults {
@@ -169,6 +179,9 @@ pub(crate) fn redaction_rules(config: &Config) -> RedactionRules {
     let secrets = secrets.map(|secret| (secret.name.clone(), secret.value.expose()));
     // What opens other machines is never shown, on whatever way it came into an output.
     let secrets = secrets.chain(config.ssh.secrets());
+    let headers = config.telemetry.headers.iter();
+    let headers = headers.map(|(name, header)| (name.clone(), header.value.expose()));
+    let secrets = secrets.chain(headers);
     rules.with_values(secrets.map(|(name, secret)| (name, Secret::new(secret))))
 }
 
@@ -179,6 +192,7 @@ fn allowed_environment(
 ) -> BTreeMap<String, String> {
     let allowed = |name: &str| {
         !OF_THE_SESSION.contains(&name)
+            && !OF_THE_SERVER.iter().any(|own| name.starts_with(own))
             && allow.iter().any(|pattern| match pattern.strip_suffix('*') {
                 Some(prefix) => name.starts_with(prefix),
                 None => pattern == name,
@@ -216,8 +230,11 @@ mod tests {
             ("LC_ALL", "C"),
             ("HOME", "/root"),
             ("AWS_KEY", "x"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "key=x"),
+            ("EXECGATE_TOKEN", "x"),
+            ("TRACEPARENT", "x"),
         ];
-        let allow = ["PATH", "LC_*", "HOME"].map(str::to_owned);
+        let allow = ["PATH", "LC_*", "HOME", "OTEL_*", "EXECGATE_*", "TRACE*"].map(str::to_owned);
         let own = own
             .into_iter()
             .map(|(name, value)| (name.into(), value.into()));

@@ -60,6 +60,24 @@ const fn fixed(kind: &'static str, prefix: &'static str, class: Class, length: u
     }
 }
 
+/// The kinds that are no token's, from the other shapes.
+const OTHER_KINDS: [&str; 8] = [
+    "authorization",
+    "azure-secret",
+    "bearer-token",
+    "cookie",
+    "jwt",
+    "named-secret",
+    "private-key",
+    "url-password",
+];
+
+/// What the built-in rules call what they hide; no name of a secret, and none that a session
+/// chose.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    TOKENS.iter().map(|token| token.kind).chain(OTHER_KINDS)
+}
+
 /// The table.
 pub(super) const TOKENS: &[Token] = &[
     // Clouds and hosting.

@@ -5,10 +5,11 @@
 //! waits for the disk instead of filling memory.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 use execgate_core::audit::{Appended, AuditBody, Micros, NewRecord, NoteSigner};
 use futures::future::{BoxFuture, FutureExt};
@@ -26,6 +27,7 @@ use super::{
     AuditHead, AuditPage, AuditQuery, AuditStore, Durability, HeadExport, LogRetention,
     LostSession, SignedHead, Verification, VerifyRequest,
 };
+use crate::telemetry::{Fact, Telemetry};
 
 /// Bytes reserved for one segment: 20 000 ordinary records, read in 20 ms.
 pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -105,6 +107,18 @@ pub(super) struct Counters {
     pub(super) records: AtomicU64,
     pub(super) writes: AtomicU64,
     pub(super) syncs: AtomicU64,
+    /// Who is told how long syncs take.
+    telemetry: OnceLock<Arc<dyn Telemetry>>,
+}
+
+impl Counters {
+    /// Records were brought to stable storage.
+    pub(super) fn synced(&self, time: Duration) {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        if let Some(telemetry) = self.telemetry.get() {
+            telemetry.note(&Fact::AuditSynced { time });
+        }
+    }
 }
 
 /// An append-only log of segments in a private directory.
@@ -126,6 +140,12 @@ pub struct SegmentLog {
 }
 
 impl SegmentLog {
+    /// Has `telemetry` told from now on how long syncs take.
+    pub fn tell(&self, telemetry: Arc<dyn Telemetry>) {
+        // Whoever is told stays the same.
+        let _first = self.counters.telemetry.set(telemetry);
+    }
+
     /// Opens the log in `dir`, made if need be, recovers it and closes what a
     /// crash left open; `now` is the time of those records. Blocks for as long
     /// as reading the newest segment takes.

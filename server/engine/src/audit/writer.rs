@@ -384,8 +384,9 @@ impl Writer {
         if self.unsynced_since.is_none() {
             return Ok(());
         }
+        let began = Instant::now();
         self.segment.sync()?;
-        self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        self.counters.synced(began.elapsed());
         self.unsynced_since = None;
         self.head.send_modify(|head| head.durable = head.sequence);
         self.wake();

@@ -32,6 +32,7 @@ use crate::audit::Durability;
 use crate::error::Error;
 use crate::execution::{Command, CommandLine, EventKind, Execution, Notice};
 use crate::secrets::SecretVariables;
+use crate::telemetry::{CommandTrace, Stage, Telemetry};
 use crate::transport::Transport;
 use environment::Rested;
 use reconnect::{Reconnecting, reconnected};
@@ -58,6 +59,7 @@ pub(crate) struct Context {
     pub(crate) recorder: Recorder,
     /// Key of the hashes of standard input.
     pub(crate) hash_key: HashKey,
+    pub(crate) telemetry: Arc<dyn Telemetry>,
     /// Called once, when the task ends.
     pub(crate) ended: Ended,
 }
@@ -72,7 +74,7 @@ pub(crate) struct StartRequest {
     pub(crate) command: Command,
     pub(crate) secrets: SecretVariables,
     pub(crate) intent: ExecutionIntent,
-    pub(crate) span: tracing::Span,
+    pub(crate) trace: CommandTrace,
 }
 
 /// The task's state.
@@ -82,6 +84,7 @@ pub(crate) struct Actor {
     spec: ShellSpec,
     recorder: Recorder,
     hash_key: HashKey,
+    telemetry: Arc<dyn Telemetry>,
     ended: Option<Ended>,
     mailbox: mpsc::Receiver<Message>,
     /// Nothing while the shell has ended and no command has asked for the next one.
@@ -129,6 +132,7 @@ impl Actor {
             spec: context.spec,
             recorder: context.recorder,
             hash_key: context.hash_key,
+            telemetry: context.telemetry,
             ended: Some(context.ended),
             mailbox,
             shell,
@@ -253,6 +257,8 @@ impl Actor {
         if let CommandLine::Argv(_) = request.command.line {
             self.start_beside(request).await;
         } else if self.running.is_some() || self.reconnecting.is_some() {
+            let mut request = request;
+            request.trace.waits();
             self.queue.push_back(request);
         } else {
             self.start(request).await;
@@ -266,8 +272,9 @@ impl Actor {
             command,
             secrets,
             intent,
-            span,
+            mut trace,
         } = request;
+        trace.waits_no_more();
         if let Err(error) = self.prepare(&command).await {
             return self.refuse(&execution, error);
         }
@@ -276,10 +283,12 @@ impl Actor {
             Err(error) => return self.refuse(&execution, error),
         };
         let intent = AuditBody::ExecutionIntent(intent);
+        let recording = trace.stage(Stage::Audit);
         let recorded = self
             .recorder
             .record(Some(&execution), intent, Durability::Synced)
             .await;
+        drop(recording);
         if let Err(error) = recorded {
             return self.refuse(&execution, error.into());
         }
@@ -291,7 +300,7 @@ impl Actor {
         self.absorb(&mut events).await;
         let limit = self.session.settings.default_timeout;
         let beginning = Beginning {
-            course: Course::begin(Arc::clone(&execution), &command, limit, span),
+            course: Course::begin(Arc::clone(&execution), &command, limit, trace),
             script: command.line.text().into_owned(),
             command,
             secrets,
@@ -391,11 +400,7 @@ impl Actor {
                     data,
                 } => {
                     if let Some(running) = &mut self.running {
-                        running.course.execution.log.push(EventKind::Output {
-                            channel,
-                            offset,
-                            data,
-                        });
+                        running.course.output(channel, offset, data);
                         if running.input.is_some() {
                             running.course.execution.note_input(None);
                             running.watchdog.heard(self.last_output);
@@ -455,7 +460,7 @@ impl Actor {
             shell.pump.control().forget_typed();
         }
         let id = &running.course.execution.id;
-        running.course.close_span(&ending);
+        running.course.trace.ended(&ending);
         self.recorder
             .note(Some(&running.course.execution), records::outcome(&ending))
             .await;

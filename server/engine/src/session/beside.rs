@@ -12,7 +12,6 @@ use execgate_core::pipeline::{Pipeline, PipelineEvent};
 use execgate_core::redact::RedactionRules;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::Span;
 
 use super::course::Course;
 use super::feed::{Feed, Last, record_inline};
@@ -23,8 +22,9 @@ use super::redaction::FollowedRules;
 use super::{Nudge, Session, signals};
 use crate::audit::Durability;
 use crate::error::Error;
-use crate::execution::{Command, EventKind, Execution, Stdin};
+use crate::execution::{Command, Execution, Stdin};
 use crate::secrets::{SecretVariables, exposed};
+use crate::telemetry::{CommandTrace, Stage};
 use crate::transport::{
     InputSource, ProcessControl, ProcessEnd, Program, ProgramStdin, ProgramStreams, SignalScope,
     Transport, TransportError,
@@ -53,7 +53,6 @@ pub(super) struct Beside {
     pub(super) intent: ExecutionIntent,
     pub(super) program: Program,
     pub(super) command: Command,
-    pub(super) span: Span,
     pub(super) nudges: mpsc::Receiver<Nudge>,
 }
 
@@ -101,12 +100,14 @@ pub(super) fn program(
 
 impl Beside {
     /// Records the intent, starts the program and stays until it has ended.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self, trace: CommandTrace) {
         let intent = AuditBody::ExecutionIntent(self.intent.clone());
+        let recording = trace.stage(Stage::Audit);
         let recorded = self
             .recorder
             .record(Some(&self.execution), intent, Durability::Synced)
             .await;
+        drop(recording);
         if let Err(error) = recorded {
             return self.refuse(error.into());
         }
@@ -117,17 +118,21 @@ impl Beside {
             &self.hash_key,
         )
         .await;
-        let course = Course::begin(
+        let mut course = Course::begin(
             Arc::clone(&self.execution),
             &self.command,
             self.session.settings.default_timeout,
-            std::mem::replace(&mut self.span, Span::none()),
+            trace,
         );
-        match self.transport.spawn(&self.program).await {
+        let starting = course.trace.stage(Stage::Start);
+        let spawned = self.transport.spawn(&self.program).await;
+        drop(starting);
+        match spawned {
             Ok(process) => {
                 let (followed, rules) = FollowedRules::new(&self.session.redaction);
                 let mut pump = Pump::new(process, Pipeline::direct(rules), followed);
                 let writer = pump.take_stdin();
+                course.mark_started();
                 let mut life = Life {
                     feed: Feed::new(&self.execution, &self.command.stdin, writer, Last::Close),
                     course,
@@ -136,12 +141,11 @@ impl Beside {
                     look: (self.command.stdin != Stdin::Closed)
                         .then(|| Instant::now() + FIRST_LOOK),
                 };
-                self.execution.mark_started();
                 let end = self.live(&mut life).await;
                 self.complete(life, end).await;
             }
             Err(TransportError::Launch { kind, errno, .. }) => {
-                self.execution.mark_started();
+                course.mark_started();
                 self.finish(&course, not_launched(&course, kind, errno))
                     .await;
             }
@@ -296,7 +300,7 @@ impl Beside {
     /// Records how it ended, then says so.
     async fn finish(&self, course: &Course, ending: Ending) {
         let id = &self.execution.id;
-        course.close_span(&ending);
+        course.trace.ended(&ending);
         self.recorder
             .note(Some(&self.execution), records::outcome(&ending))
             .await;
@@ -333,11 +337,7 @@ impl Life {
                 data,
             } = event
             {
-                self.course.execution.log.push(EventKind::Output {
-                    channel,
-                    offset,
-                    data,
-                });
+                self.course.output(channel, offset, data);
             }
         }
     }

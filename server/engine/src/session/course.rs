@@ -4,16 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use execgate_core::audit::{AuditBody, SignalSent};
 use execgate_core::outcome::{
-    Cause, ChannelTotals, Ending, ObservedBy, Outcome, SHELL_SIGNAL_BASE, signal_name,
+    Cause, Channel, ChannelTotals, Ending, ObservedBy, Outcome, SHELL_SIGNAL_BASE, signal_name,
 };
 use tokio::time::Instant;
-use tracing::Span;
 
 use super::ladder::{Ladder, Rung};
 use super::records::Recorder;
 use crate::execution::{Command, EventKind, Execution, Notice};
+use crate::telemetry::CommandTrace;
 
 /// How long after an interrupt a process that would die of it counts as one that missed
 /// it: more than a busy machine takes to end one.
@@ -38,7 +39,8 @@ pub(super) struct Course {
     signals: Vec<i32>,
     /// What a client asked for.
     requested: Vec<i32>,
-    span: Span,
+    /// What is told of it.
+    pub(super) trace: CommandTrace,
 }
 
 impl Course {
@@ -47,7 +49,7 @@ impl Course {
         execution: Arc<Execution>,
         command: &Command,
         default_limit: Duration,
-        span: Span,
+        trace: CommandTrace,
     ) -> Self {
         let limit = command.timeout.unwrap_or(default_limit);
         let now = Instant::now();
@@ -61,7 +63,7 @@ impl Course {
             again: None,
             signals: Vec::new(),
             requested: Vec::new(),
-            span,
+            trace,
         }
     }
 
@@ -119,6 +121,7 @@ impl Course {
     pub(super) fn note_timeout(&mut self, rung: Rung) {
         if self.stopping.is_none() && !self.told {
             self.told = true;
+            self.trace.timed_out(self.limit);
             let notice = Notice::TimeoutFired { limit: self.limit };
             self.execution.log.push(EventKind::Notice(notice));
         }
@@ -149,6 +152,7 @@ impl Course {
     }
 
     async fn tell(&self, signal: i32, processes: usize, reason: &str, recorder: &Recorder) {
+        self.trace.signalled(signal, reason);
         let notice = Notice::SignalSent { signal, processes };
         self.execution.log.push(EventKind::Notice(notice));
         let record = AuditBody::SignalSent(SignalSent {
@@ -203,14 +207,19 @@ impl Course {
         }
     }
 
-    /// Puts the end on the command's span.
-    pub(super) fn close_span(&self, ending: &Ending) {
-        self.span
-            .record("execution.cause", tracing::field::debug(&ending.cause));
-        match &ending.outcome {
-            Outcome::ExitCode(code) => self.span.record("process.exit.code", *code),
-            Outcome::Signal(signal) => self.span.record("process.exit.signal", *signal),
-            Outcome::LaunchFailure { .. } | Outcome::Lost { .. } => &self.span,
-        };
+    /// It is on its way.
+    pub(super) fn mark_started(&mut self) {
+        self.trace.has_started();
+        self.execution.mark_started();
+    }
+
+    /// Puts what it wrote where it is read.
+    pub(super) fn output(&self, channel: Channel, offset: u64, data: Bytes) {
+        self.trace.has_written();
+        self.execution.log.push(EventKind::Output {
+            channel,
+            offset,
+            data,
+        });
     }
 }

@@ -12,6 +12,8 @@ use execgate_core::outcome::{
     Cause, Channel, Ending, LaunchFailureKind, ObservedBy, Outcome, signal_name,
 };
 
+use execgate_core::trace::TraceContext;
+
 use crate::audit::{AuditError, AuditStore, Durability};
 use crate::execution::Execution;
 
@@ -74,7 +76,7 @@ impl Recorder {
             principal: self.principal.to_string(),
             session_id: Some(self.session.to_string()),
             execution_id: execution.map(ToString::to_string),
-            trace_id: origin.trace.as_ref().map(ToString::to_string),
+            trace_id: origin.trace.as_ref().map(TraceContext::trace_id_text),
             auth: origin.auth,
             body,
         };

@@ -21,4 +21,5 @@ mod sabotage;
 mod shells;
 mod stdin;
 mod support;
+mod telemetry;
 mod terminal;

@@ -25,6 +25,7 @@ use execgate_engine::session::{
     AddedRedaction, OnShellExit, OnTransportLoss, Session, SessionSettings, WantedShell,
 };
 use execgate_engine::target::Target;
+use execgate_engine::telemetry::{Silent, Telemetry};
 use execgate_engine::transport::Leftovers;
 use execgate_engine::transport::docker::DockerSettings;
 use execgate_engine::transport::ssh::SshSettings;
@@ -58,6 +59,14 @@ impl Gate {
     }
 
     pub(crate) async fn with_fence(policy: Policy, fence: FenceSettings) -> Self {
+        Self::telling(policy, fence, Arc::new(Silent)).await
+    }
+
+    pub(crate) async fn telling(
+        policy: Policy,
+        fence: FenceSettings,
+        telemetry: Arc<dyn Telemetry>,
+    ) -> Self {
         let data = tempfile::tempdir().unwrap();
         std::fs::set_permissions(data.path(), PermissionsExt::from_mode(0o700)).unwrap();
         let token = data.path().join("token");
@@ -95,6 +104,7 @@ impl Gate {
             max_sessions: 64,
             max_command_bytes: 1024 * 1024,
             retention: Retention::in_memory(RetentionLimits::default()),
+            telemetry,
         };
         let engine = Engine::start(settings, store, token).await.unwrap();
         Self {

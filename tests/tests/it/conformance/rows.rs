@@ -31,6 +31,7 @@ rows! {
     a_program_that_is_not_there_fails_to_launch,
     a_session_starts_at_home_without_the_servers_environment,
     programs_run_beside_a_busy_shell,
+    a_command_finds_its_callers_trace,
     a_terminal_changes_its_size,
     many_sessions_at_once,
 }
@@ -242,6 +243,55 @@ async fn a_session_starts_at_home_without_the_servers_environment(target: &Targe
         "[ \"$PWD\" = \"$HOME\" ] && echo home; echo \"${EXECGATE_TEST_SECRET-none} $MINE\"";
     let result = client.run("home", script).await;
     assert_eq!(stdout(&result), "home\nnone it's\n");
+}
+
+async fn a_command_finds_its_callers_trace(target: &Target) {
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+    const STATE: &str = "vendor=it's,other=$2";
+    const SHOW: &str = "echo \"$TRACEPARENT|$TRACESTATE|$(env | grep -c ^TRACE)\"";
+    let traced = |request: v1::RunRequest| {
+        let mut request = tonic::Request::new(request);
+        let metadata = request.metadata_mut();
+        metadata.insert("traceparent", PARENT.parse().unwrap());
+        metadata.insert("tracestate", STATE.parse().unwrap());
+        request
+    };
+    for shell in target.shells {
+        let id = format!("traced-{shell}");
+        let mut client = open(target, &id, |request| request.shell = (*shell).to_owned()).await;
+        let answer = client
+            .execs
+            .run(traced(run_request(&id, SHOW)))
+            .await
+            .unwrap();
+        let seen = stdout(&answer.into_inner().result.unwrap());
+        assert_eq!(seen, format!("{PARENT}|{STATE}|2\n"), "{shell}");
+        // They were that command's alone.
+        assert_eq!(stdout(&client.run(&id, SHOW).await), "||0\n", "{shell}");
+        // What a caller says itself counts.
+        let mut own = run_request(&id, SHOW);
+        let env = &mut own.spec.as_mut().unwrap().env;
+        env.insert("TRACEPARENT".to_owned(), "own".to_owned());
+        let answer = client.execs.run(traced(own)).await.unwrap();
+        let seen = stdout(&answer.into_inner().result.unwrap());
+        assert_eq!(seen, "own||1\n", "{shell}");
+        // What the shell had before comes back.
+        client.run(&id, "export TRACEPARENT=kept").await;
+        let answer = client
+            .execs
+            .run(traced(run_request(&id, SHOW)))
+            .await
+            .unwrap();
+        let seen = stdout(&answer.into_inner().result.unwrap());
+        assert_eq!(seen, format!("{PARENT}|{STATE}|2\n"), "{shell}");
+        assert_eq!(stdout(&client.run(&id, SHOW).await), "kept||1\n", "{shell}");
+        let answer = client.execs.run(traced(argv(&id, &["env"]))).await.unwrap();
+        let seen = stdout(&answer.into_inner().result.unwrap());
+        assert!(
+            seen.contains(&format!("TRACEPARENT={PARENT}\n")),
+            "{shell}: {seen}"
+        );
+    }
 }
 
 async fn programs_run_beside_a_busy_shell(target: &Target) {

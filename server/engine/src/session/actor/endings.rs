@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::execution::{EventKind, Notice};
 use crate::session::signals;
 use crate::session::{CloseReason, Message, OnShellExit, OnTransportLoss, SessionState, Shell};
+use crate::telemetry::{Fact, SessionEnd, TargetKind};
 use crate::transport::{EndedProcess, Leftovers, ProcessEnd};
 
 /// How long the tasks of programs that have been ended may take to say so.
@@ -73,6 +74,7 @@ impl Actor {
                 return self.lose(loss, reason, Some(ending)).await;
             }
             if let Some(running) = &self.running {
+                running.course.trace.shell_restarted();
                 for notice in self.notices.drain(..) {
                     running.course.execution.log.push(EventKind::Notice(notice));
                 }
@@ -142,6 +144,7 @@ impl Actor {
         self.session.close_beside();
         self.transport.close(Leftovers::Kill).await;
         self.until_beside_ended().await;
+        self.tell_end(SessionEnd::from(loss));
         let loss = Some(loss);
         let record = AuditBody::SessionLost(SessionLost { reason, loss });
         self.recorder.note(None, record).await;
@@ -192,6 +195,7 @@ impl Actor {
         self.recorder
             .note(None, AuditBody::SessionClosed(record))
             .await;
+        self.tell_end(SessionEnd::from(reason));
         self.session.set_ended_processes(ended.clone());
         self.session.update(|now| {
             now.state = SessionState::Closed(reason);
@@ -202,6 +206,11 @@ impl Actor {
             // The caller may have gone; the session is closed all the same.
             let _ = done.send(ended);
         }
+    }
+
+    fn tell_end(&self, reason: SessionEnd) {
+        let target = TargetKind::from(&self.session.settings.target);
+        self.telemetry.note(&Fact::SessionEnded { target, reason });
     }
 
     /// Waits for the programs beside the shell, which have been ended: each says how.

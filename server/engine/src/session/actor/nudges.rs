@@ -148,7 +148,7 @@ impl Actor {
             command,
             secrets,
             intent,
-            span,
+            trace,
         } = request;
         if let Err(error) = self.check_generation(&command) {
             return self.refuse(&execution, error);
@@ -166,7 +166,9 @@ impl Actor {
                 .into(),
             None => here,
         };
-        let program = program(words, (&command, &secrets), self.exported().to_vec(), cwd);
+        let mut around = self.exported().to_vec();
+        around.extend(trace.variables(&command.env));
+        let program = program(words, (&command, &secrets), around, cwd);
         let task = Beside {
             session: Arc::clone(&self.session),
             transport: Arc::clone(&self.transport),
@@ -177,8 +179,7 @@ impl Actor {
             intent,
             program,
             command,
-            span,
         };
-        self.beside.spawn(task.run());
+        self.beside.spawn(task.run(trace));
     }
 }

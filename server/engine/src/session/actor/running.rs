@@ -15,6 +15,7 @@ use crate::session::Shell;
 use crate::session::course::Course;
 use crate::session::feed::{Feed, Last};
 use crate::session::watchdog::Watchdog;
+use crate::telemetry::Stage;
 use crate::transport::{InputSource, NamedInput, ProcessEnd};
 
 /// A command on its way.
@@ -53,7 +54,7 @@ impl Running {
         events: &mut Vec<PipelineEvent>,
     ) -> Result<Self, Error> {
         let Beginning {
-            course,
+            mut course,
             script,
             command,
             secrets,
@@ -61,7 +62,10 @@ impl Running {
             input,
         } = beginning;
         let token = Token::new(random::bytes()?);
-        let env: Vec<(String, String)> = command.env.into_iter().chain(exposed(&secrets)).collect();
+        let traced = course.trace.variables(&command.env);
+        let own = command.env.into_iter().chain(exposed(&secrets));
+        let env: Vec<(String, String)> = own.chain(traced).collect();
+        let starting = course.trace.stage(Stage::Start);
         let cwd_before = command.cwd.is_some().then_some(cwd);
         let framed = Framed {
             script: &script,
@@ -73,6 +77,7 @@ impl Running {
         shell.pump.refresh();
         shell.pump.pipeline.begin(&token, events);
         shell.pump.write(&shell.framing.command(&framed, &token));
+        drop(starting);
         let keyboard = shell.pump.control().keyboard();
         let (source, writer, last, kept) = match input {
             Some(input) => (
@@ -87,7 +92,7 @@ impl Running {
             }
         };
         let feed = Feed::new(&course.execution, &command.stdin, writer, last);
-        course.execution.mark_started();
+        course.mark_started();
         Ok(Self {
             course,
             watchdog: Watchdog::new(Instant::now()),
