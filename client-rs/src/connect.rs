@@ -13,6 +13,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::resume::Resume;
 use crate::token::Token;
+use crate::trace::{TraceHeaders, TraceSource};
 
 /// Longest wait for a connection: a server that is there answers in milliseconds,
 /// one that is far in a second or two.
@@ -36,7 +37,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Longest wait for the answer to a ping before the connection counts as broken.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-pub(crate) type Service = InterceptedService<Channel, Authorize>;
+pub(crate) type Service = InterceptedService<Channel, Introduce>;
 
 /// A connection to be made.
 #[derive(Default)]
@@ -45,6 +46,7 @@ pub struct ClientBuilder {
     address: Option<String>,
     token: Option<String>,
     resume: Resume,
+    trace: Option<TraceSource>,
 }
 
 impl ClientBuilder {
@@ -73,6 +75,29 @@ impl ClientBuilder {
         self
     }
 
+    /// In which trace its calls are: `source` is asked at each of them. The server puts its
+    /// spans below the one that it names, and tells commands (`TRACEPARENT`).
+    ///
+    /// With OpenTelemetry (`opentelemetry` 0.33) the source is its propagator:
+    ///
+    /// ```ignore
+    /// let builder = Client::builder().trace(|| {
+    ///     let mut headers = HashMap::new();
+    ///     TraceContextPropagator::new().inject_context(&Context::current(), &mut headers);
+    ///     Some(TraceHeaders {
+    ///         traceparent: headers.remove("traceparent")?,
+    ///         tracestate: headers.remove("tracestate").unwrap_or_default(),
+    ///     })
+    /// });
+    /// ```
+    pub fn trace(
+        mut self,
+        source: impl Fn() -> Option<TraceHeaders> + Send + Sync + 'static,
+    ) -> Self {
+        self.trace = Some(TraceSource::new(source));
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
@@ -83,13 +108,14 @@ impl ClientBuilder {
             Some(text) => Some(Token::new(text)?),
             None => Token::find(|name| std::env::var_os(name), address.is_local())?,
         };
+        let trace = self.trace;
         let failed = |source| Error::Connect {
             address: address.uri().to_owned(),
             source: Box::new(source),
         };
         let endpoint = Endpoint::from_shared(address.uri().to_owned()).map_err(failed)?;
         let channel = tuned(endpoint).connect().await.map_err(failed)?;
-        let service = InterceptedService::new(channel, Authorize { token });
+        let service = InterceptedService::new(channel, Introduce { token, trace });
         Ok(Client::new(service, address.uri(), self.resume))
     }
 }
@@ -100,6 +126,7 @@ impl fmt::Debug for ClientBuilder {
             .field("address", &self.address)
             .field("token", &self.token.as_ref().map(|_| "<secret>"))
             .field("resume", &self.resume)
+            .field("trace", &self.trace)
             .finish()
     }
 }
@@ -115,18 +142,22 @@ fn tuned(endpoint: Endpoint) -> Endpoint {
         .keep_alive_timeout(PING_TIMEOUT)
 }
 
-/// Shows the token with every call.
+/// Says with every call who calls, and in which trace.
 #[derive(Debug, Clone)]
-pub(crate) struct Authorize {
+pub(crate) struct Introduce {
     token: Option<Token>,
+    trace: Option<TraceSource>,
 }
 
-impl Interceptor for Authorize {
+impl Interceptor for Introduce {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(token) = &self.token {
             request
                 .metadata_mut()
                 .insert("authorization", token.header());
+        }
+        if let Some(trace) = &self.trace {
+            trace.add_to(request.metadata_mut());
         }
         Ok(request)
     }

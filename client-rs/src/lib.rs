@@ -31,6 +31,7 @@ mod stdin;
 mod stream;
 mod text;
 mod token;
+mod trace;
 
 pub use budget::Budget;
 pub use client::Client;
@@ -56,6 +57,7 @@ pub use stdin::Stdin;
 pub use stream::{ExecStream, MAX_COLLECTED_BYTES};
 pub use text::{TextDecoder, TextPieces};
 pub use tonic::Code;
+pub use trace::TraceHeaders;
 
 /// The guide's code is compiled with the examples of the documentation. It is not in
 /// the package.

@@ -9,6 +9,7 @@ hello from /tmp
 
 from ._requests import OPEN, Stdin
 from ._resume import Resume
+from ._trace import Trace, TraceHeaders
 from .aio import AsyncClient, AsyncExecStream, AsyncSession
 from .budget import Budget, BudgetReport
 from .client import Client
@@ -168,6 +169,8 @@ __all__ = [
     "Stdin",
     "TextDecoder",
     "TimeoutAction",
+    "Trace",
+    "TraceHeaders",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",

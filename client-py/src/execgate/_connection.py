@@ -15,6 +15,7 @@ from ._resume import Attempts, Resume, Steps, run_to_its_end
 from ._status import disconnected, from_status, never_ready
 from ._stubs import Stubs
 from ._token import Token
+from ._trace import Trace, call_metadata
 from .errors import ClientClosed, ExecgateError
 from .result import Result
 
@@ -32,10 +33,12 @@ _Page = TypeVar("_Page", bound=PageOf)
 class Connection:
     """A channel to one server, opened at the first call. Threads may share it."""
 
-    def __init__(self, address: Address, token: Token | None, resume: Resume) -> None:
+    def __init__(
+        self, address: Address, token: Token | None, resume: Resume, trace: Trace = True
+    ) -> None:
         self.address = address.target
         self.resume = resume
-        self._metadata = token.metadata() if token else None
+        self._metadata = call_metadata(token, trace)
         options = [*channel_options(address), SINGLE_THREADED_STREAMS]
         self._channel = grpc.insecure_channel(address.target, options=options)
         self._closed = threading.Event()
@@ -46,7 +49,7 @@ class Connection:
         self._check_open()
         try:
             response = call.method(self._stubs)(
-                call.request, timeout=call.timeout, metadata=self._metadata
+                call.request, timeout=call.timeout, metadata=self._metadata()
             )
         except grpc.RpcError as error:
             raise self.failure(error, call.execution_id) from None
@@ -89,7 +92,7 @@ class Connection:
     def stream(self, call: StreamCall) -> Responses:
         """Makes a call with a stream of answers; a failure shows at the first of them."""
         self._check_open()
-        responses = call.method(self._stubs)(call.request, metadata=self._metadata)
+        responses = call.method(self._stubs)(call.request, metadata=self._metadata())
         return Responses(self, responses, call.execution_id)
 
     def wait_ready(self, timeout: float) -> None:

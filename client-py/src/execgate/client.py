@@ -14,6 +14,7 @@ from ._requests import SessionOptions
 from ._resume import Resume
 from ._time import Seconds
 from ._token import find_token
+from ._trace import Trace
 from .enums import SessionState
 from .info import Capabilities, SessionInfo
 from .session import Session
@@ -45,16 +46,24 @@ class Client:
         resume: What its commands do when the connection breaks, where they do not say it
             themselves. Default: they go on by themselves, for a minute without progress;
             a time: for so long; False: not at all.
+        trace: In which trace its calls are. Default: that of OpenTelemetry's current span,
+            where `opentelemetry-api` is installed; False: none; a text: this `traceparent`;
+            a function: the `traceparent`, or the headers, that it answers at each call.
 
     Raises:
         ConfigurationError: The address or the token cannot be used.
     """
 
     def __init__(
-        self, address: str | None = None, token: str | None = None, *, resume: Resume = True
+        self,
+        address: str | None = None,
+        token: str | None = None,
+        *,
+        resume: Resume = True,
+        trace: Trace = True,
     ) -> None:
         found = find_address(address, os.environ)
-        self._connection = Connection(found, find_token(token, found, os.environ), resume)
+        self._connection = Connection(found, find_token(token, found, os.environ), resume, trace)
 
     @property
     def address(self) -> str:

@@ -17,6 +17,7 @@ mod client;
 mod client_examples;
 mod client_files;
 mod client_resume;
+mod client_trace;
 mod commands;
 mod conformance;
 mod docker;

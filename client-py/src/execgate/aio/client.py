@@ -13,6 +13,7 @@ from .._requests import SessionOptions
 from .._resume import Resume
 from .._time import Seconds
 from .._token import find_token
+from .._trace import Trace
 from ..enums import SessionState
 from ..info import Capabilities, SessionInfo
 from ..v1 import audit_record_pb2
@@ -36,16 +37,24 @@ class AsyncClient:
         address: As for `execgate.Client`.
         token: As for `execgate.Client`.
         resume: As for `execgate.Client`.
+        trace: As for `execgate.Client`.
 
     Raises:
         ConfigurationError: The address or the token cannot be used.
     """
 
     def __init__(
-        self, address: str | None = None, token: str | None = None, *, resume: Resume = True
+        self,
+        address: str | None = None,
+        token: str | None = None,
+        *,
+        resume: Resume = True,
+        trace: Trace = True,
     ) -> None:
         found = find_address(address, os.environ)
-        self._connection = AsyncConnection(found, find_token(token, found, os.environ), resume)
+        self._connection = AsyncConnection(
+            found, find_token(token, found, os.environ), resume, trace
+        )
 
     @property
     def address(self) -> str:

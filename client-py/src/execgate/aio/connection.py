@@ -19,6 +19,7 @@ from .._resume import Attempts, Resume, Steps, run_to_its_end
 from .._status import disconnected, from_status, never_ready
 from .._stubs import Stubs
 from .._token import Token
+from .._trace import Trace, call_metadata
 from ..errors import Cancelled, ClientClosed, ExecgateError
 from ..result import Result
 
@@ -40,11 +41,13 @@ _Page = TypeVar("_Page", bound=PageOf)
 class AsyncConnection:
     """A channel to one server, opened at the first call, of the event loop that makes it."""
 
-    def __init__(self, address: Address, token: Token | None, resume: Resume) -> None:
+    def __init__(
+        self, address: Address, token: Token | None, resume: Resume, trace: Trace = True
+    ) -> None:
         self.address = address.target
         self.resume = resume
         self._address = address
-        self._metadata = token.metadata() if token else None
+        self._metadata = call_metadata(token, trace)
         # A channel belongs to the loop that runs when it is made.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channel: grpc.aio.Channel | None = None
@@ -56,7 +59,7 @@ class AsyncConnection:
         method = cast(
             "grpc.aio.UnaryUnaryMultiCallable[_Request, _Response]", call.method(self._open())
         )
-        under_way = method(call.request, timeout=call.timeout, metadata=self._metadata)
+        under_way = method(call.request, timeout=call.timeout, metadata=self._metadata())
         try:
             return call.read(await under_way)
         except grpc.aio.AioRpcError as error:
@@ -103,7 +106,7 @@ class AsyncConnection:
         # The stub's type is that of a sync channel.
         under_way = cast(
             "grpc.aio.UnaryStreamCall[object, StreamResponse]",
-            method(call.request, metadata=self._metadata),
+            method(call.request, metadata=self._metadata()),
         )
         return AsyncResponses(self, under_way, call.execution_id)
 
