@@ -10,7 +10,7 @@ import inspect
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
-from execgate import AsyncClient, AsyncExecStream, AsyncSession, Client, Resume
+from execgate import AsyncClient, AsyncExecStream, AsyncSession, Client, Resume, Trace
 
 
 class Blocking:
@@ -66,6 +66,7 @@ def blocking_client(
     token: str | None = None,
     *,
     resume: Resume = True,
+    trace: Trace = True,
 ) -> Client:
     """A client like the sync one, made of the asyncio one."""
-    return cast("Client", Blocking(loop, AsyncClient(address, token, resume=resume)))
+    return cast("Client", Blocking(loop, AsyncClient(address, token, resume=resume, trace=trace)))

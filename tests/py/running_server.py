@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,9 @@ LISTENING = re.compile(r"listening tcp (\S+)")
 class Server:
     """The `execgate` binary, started."""
 
-    def __init__(self, folder: Path, config: str = "") -> None:
+    def __init__(
+        self, folder: Path, config: str = "", variables: Mapping[str, str] | None = None
+    ) -> None:
         self.data_dir = folder / "data"
         self.data_dir.mkdir(mode=0o700, exist_ok=True)
         self.socket = folder / "execgate.sock"
@@ -44,8 +47,10 @@ class Server:
             stderr=self._log,
             text=True,
             # A developer's own settings stay out of the tests.
-            env={key: value for key, value in os.environ.items() if "EXECGATE" not in key},
+            env={**clean_environment(), **(variables or {})},
         )
+        self.announced = ""
+        """What it said of where it listens, so far."""
         self.address = self._read_address()
         self.token = (self.data_dir / "token").read_text().strip()
 
@@ -83,12 +88,19 @@ class Server:
         watchdog.start()
         try:
             for line in self.process.stdout:
+                self.announced += line
                 found = LISTENING.search(line)
                 if found:
                     return found.group(1)
         finally:
             watchdog.cancel()
         pytest.fail("the server did not start\n" + self.log())
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what is a server's."""
+    own = ("EXECGATE", "OTEL_", "TRACE")
+    return {key: value for key, value in os.environ.items() if not any(word in key for word in own)}
 
 
 def find_binary() -> str:
