@@ -66,6 +66,12 @@ id_type!(
     "exe_"
 );
 
+id_type!(
+    /// Names one checkpoint of one principal.
+    CheckpointId,
+    "ckp_"
+);
+
 /// Who is asking: the owner of sessions and all that is in them.
 ///
 /// Only the edge makes one, after it has authenticated the caller; every engine call
