@@ -7,6 +7,7 @@
 //! Unknown keys are refused. This room opens no socket and makes no directory.
 
 mod audit;
+mod checkpoints;
 mod docker;
 mod duration;
 mod error;
@@ -30,6 +31,7 @@ use sha2::{Digest as _, Sha256};
 use crate::logging::LogFormat;
 
 pub use audit::Audit;
+pub use checkpoints::Checkpoints;
 pub use docker::{AllowedRisk, Docker, DockerProfile, PullPolicy};
 pub use duration::{HumanDuration, Lifetime};
 pub use error::ConfigError;
@@ -62,6 +64,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is kept of executions.
     pub executions: Executions,
+    /// What is kept of workspaces.
+    pub checkpoints: Checkpoints,
     /// Sessions on this machine.
     pub local: Local,
     /// Sessions in containers.
@@ -144,6 +148,7 @@ impl Config {
             sessions: file.sessions,
             limits: file.limits,
             executions: file.executions,
+            checkpoints: file.checkpoints,
             local: file.local,
             docker: file.docker.with_variables(variables),
             policy,
@@ -181,6 +186,7 @@ impl Config {
         self.sessions.validate()?;
         self.limits.validate()?;
         self.executions.validate()?;
+        self.checkpoints.validate()?;
         self.ssh.validate()?;
         self.docker.validate()?;
         self.fence.validate()?;

@@ -28,6 +28,8 @@ const MAX_FILE_BYTES: u64 = 128;
 pub(crate) const AUDIT_NAME: &str = "audit";
 /// The directory of output that memory does not hold.
 const RETAINED_NAME: &str = "retained";
+/// The directory of checkpoints.
+const CHECKPOINTS_NAME: &str = "checkpoints";
 /// The keys of SSH hosts that were trusted on first use.
 const LEARNED_HOSTS_NAME: &str = "ssh_known_hosts";
 /// The key of the keyed hashes in the audit log.
@@ -104,6 +106,12 @@ impl DataDir {
     #[must_use]
     pub fn retained(&self) -> PathBuf {
         self.path.join(RETAINED_NAME)
+    }
+
+    /// Where checkpoints are.
+    #[must_use]
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join(CHECKPOINTS_NAME)
     }
 
     /// Where the keys of SSH hosts are kept that were trusted on first use.

@@ -112,6 +112,7 @@ pub(crate) async fn serve(
 ) -> Result<(), GrpcError> {
     let audits = audit::Audits::new(Arc::clone(&edge));
     let sessions = session::Sessions::new(Arc::clone(&edge));
+    let checkpoints = checkpoint::Checkpoints::new(Arc::clone(&edge));
     let health = tonic_health::server::HealthService::from_health_reporter(health.0);
     // The message types have no trait for their limits.
     macro_rules! bounded {
@@ -133,7 +134,7 @@ pub(crate) async fn serve(
         .layer(auth::AuthenticateLayer(gate))
         .add_service(bounded!(SessionServiceServer, sessions))
         .add_service(bounded!(ExecServiceServer, exec::Execs::new(edge)))
-        .add_service(bounded!(CheckpointServiceServer, checkpoint::Checkpoints))
+        .add_service(bounded!(CheckpointServiceServer, checkpoints))
         .add_service(bounded!(AuditServiceServer, audits))
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
         .add_service(reflection().build_v1()?)

@@ -18,6 +18,7 @@ use execgate_core::shell::ShellKind;
 use tokio::sync::watch;
 
 use crate::audit::{AuditStore, Durability};
+use crate::checkpoint::{CheckpointSettings, Checkpoints, Workspace, WorkspaceParts, retention};
 use crate::directory::SessionDirectory;
 use crate::error::Error;
 use crate::execution::{Execution, Retention};
@@ -35,7 +36,7 @@ use crate::target::{Place, SshTarget, Target};
 use crate::telemetry::{SessionTrace, Telemetry};
 use crate::transport::docker::{Docker, DockerSettings};
 use crate::transport::ssh::{Ssh, SshSettings};
-use crate::transport::{EndedProcess, TransportError};
+use crate::transport::{EndedProcess, Transport, TransportError};
 
 /// How long a shutdown waits for sessions to close.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(15);
@@ -61,6 +62,8 @@ pub struct EngineSettings {
     pub max_sessions: usize,
     /// Longest command, in bytes.
     pub max_command_bytes: usize,
+    /// Where checkpoints are kept, and how many.
+    pub checkpoints: CheckpointSettings,
     /// What is kept of executions, and where.
     pub retention: Retention,
     /// Who is told what happens, beside the audit log.
@@ -82,6 +85,7 @@ pub struct Engine {
     ssh: Ssh,
     /// The Docker engine, once a session has asked for it.
     docker: Docker,
+    pub(crate) checkpoints: Arc<Checkpoints>,
     draining: watch::Sender<bool>,
 }
 
@@ -113,8 +117,11 @@ impl Engine {
             }
         }
         let docker = Docker::new(settings.docker.clone());
+        let checkpoints = Arc::new(Checkpoints::open(settings.checkpoints.clone())?);
+        retention::watch(&checkpoints, &audit);
         let policy = Arc::new(OperatorPolicy::new(settings.policies.clone()));
         Ok(Self {
+            checkpoints,
             settings,
             policy,
             audit,
@@ -161,6 +168,14 @@ impl Engine {
             return Err(Error::FenceUnavailable(Box::new(weak.clone())));
         }
         let redaction = self.redaction_of(&target, &settings);
+        let workspace = self
+            .workspace(
+                principal,
+                (&id, &recorder),
+                (&target, &redaction),
+                &settings,
+            )
+            .await?;
         let (shell, spec, cwd) = self
             .start_shell(&target, &settings, &secrets, &redaction)
             .await?;
@@ -179,22 +194,63 @@ impl Engine {
             observer: target.observer,
             operator: Arc::clone(&self.policy),
             redaction,
+            workspace,
             retention: *self.settings.retention.limits(),
         });
         let session = Arc::new(session);
+        let context = self.context(&session, target.transport, spec, recorder);
+        place.fill(Arc::clone(&session));
+        tokio::spawn(Actor::new(context, mailbox, shell).run());
+        Ok(session)
+    }
+
+    /// What the task of a new session works with.
+    fn context(
+        &self,
+        session: &Arc<Session>,
+        transport: Arc<dyn Transport>,
+        spec: ShellSpec,
+        recorder: Recorder,
+    ) -> Context {
         let directory = Arc::clone(&self.directory);
-        let context = Context {
-            session: Arc::clone(&session),
-            transport: target.transport,
+        Context {
+            session: Arc::clone(session),
+            transport,
             spec,
             recorder,
             hash_key: self.settings.hash_key.clone(),
             telemetry: Arc::clone(&self.settings.telemetry),
             ended: Box::new(move |session, reason| directory.ended(session, reason)),
+        }
+    }
+
+    /// The files of a new session that checkpoints are to cover, brought to where it is to
+    /// begin.
+    async fn workspace(
+        &self,
+        principal: &Principal,
+        (id, recorder): (&SessionId, &Recorder),
+        (target, redaction): (&Place, &Arc<SessionRedaction>),
+        settings: &SessionSettings,
+    ) -> Result<Option<Arc<Workspace>>, Error> {
+        let Some(directory) = settings.workspace.clone() else {
+            return Ok(None);
         };
-        place.fill(Arc::clone(&session));
-        tokio::spawn(Actor::new(context, mailbox, shell).run());
-        Ok(session)
+        let parts = WorkspaceParts {
+            directory,
+            mode: settings.checkpoints,
+            principal: principal.clone(),
+            session: id.clone(),
+            target: target.name.clone(),
+            transport: Arc::clone(&target.transport),
+            recorder: recorder.clone(),
+            redaction: Arc::clone(redaction),
+        };
+        let workspace = Arc::new(Workspace::new(&self.checkpoints, parts));
+        if let Some(checkpoint) = &settings.from_checkpoint {
+            self.begin_from(principal, &workspace, checkpoint).await?;
+        }
+        Ok(Some(workspace))
     }
 
     /// The id of a session that may begin.
@@ -332,7 +388,8 @@ impl Engine {
         redaction: &Arc<SessionRedaction>,
     ) -> Result<(Option<Shell>, ShellSpec, String), Error> {
         let start = target.start.as_deref().unwrap_or(&target.home);
-        let cwd = settings.cwd.as_deref().unwrap_or(start);
+        let given = settings.cwd.as_deref().or(settings.workspace.as_deref());
+        let cwd = given.unwrap_or(start);
         let mut own = settings.env.clone();
         own.extend(exposed(secrets));
         let wanted = match &settings.shell {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use execgate_core::ids::{ExecutionId, SessionId};
+use execgate_core::ids::{CheckpointId, ExecutionId, SessionId};
 use execgate_core::policy::Denial;
 
 use crate::audit::AuditError;
@@ -175,6 +175,52 @@ pub enum Error {
     ShellNotReady {
         /// What was seen.
         reason: String,
+    },
+    /// The principal has no checkpoint of this id.
+    #[error("find checkpoint {checkpoint}")]
+    CheckpointNotFound {
+        /// The id asked for.
+        checkpoint: CheckpointId,
+    },
+    /// The session has no workspace.
+    #[error("use the files of session {session}: it has no workspace")]
+    WorkspaceRequired {
+        /// The session.
+        session: SessionId,
+    },
+    /// Something else works with the workspace.
+    #[error("use the workspace: another checkpoint, restore or command works with it")]
+    CheckpointBusy {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The target lacks a program.
+    #[error("use the workspace: the target has no usable {program}")]
+    CheckpointProgramMissing {
+        /// Which.
+        program: String,
+    },
+    /// Too many or too large checkpoints.
+    #[error("keep the checkpoint: the limit of {what} is {limit}")]
+    CheckpointLimit {
+        /// Of what there is too much.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+    },
+    /// A checkpoint could not be made or restored; the files are as they were.
+    #[error("use the workspace: {reason}")]
+    CheckpointFailed {
+        /// What was in the way.
+        reason: String,
+    },
+    /// A restore stopped half-way.
+    #[error("restore the workspace: it is incomplete: {reason}")]
+    RestoreIncomplete {
+        /// What was in the way.
+        reason: String,
+        /// The state before.
+        pre_restore: CheckpointId,
     },
     /// The server is going down.
     #[error("serve: the server is shutting down")]

@@ -141,6 +141,11 @@ impl Engine {
             (CommandLine::Script(_), None) => Err(Error::Shellless {
                 session: session.id.clone(),
             }),
+            _ if session.workspace.is_none() && command.needs_workspace() => {
+                Err(Error::WorkspaceRequired {
+                    session: session.id.clone(),
+                })
+            }
             _ => self.check_size(command),
         }
     }
@@ -217,6 +222,7 @@ impl Engine {
             secrets: secret_names(&command.secrets),
         };
         StartRequest {
+            saves: session.saves(&command),
             execution,
             command,
             secrets,

@@ -18,10 +18,11 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use execgate_core::audit::{CommandKind, Digest, Origin};
 use execgate_core::framing;
-use execgate_core::ids::{ExecutionId, SessionId};
+use execgate_core::ids::{CheckpointId, ExecutionId, SessionId};
 use execgate_core::outcome::{Channel, Ending};
 use tokio::sync::watch;
 
+use crate::checkpoint::CheckpointMode;
 use crate::error::Error;
 use crate::secrets::SecretReference;
 use crate::session::signals;
@@ -62,6 +63,8 @@ pub struct Command {
     pub queue_if_busy: bool,
     /// What happens when its output exceeds what is kept.
     pub overflow: Overflow,
+    /// Whether files are saved before it; as the session says where it does not.
+    pub checkpoint: Option<CheckpointMode>,
     /// Where the request came from.
     pub origin: Origin,
 }
@@ -212,6 +215,11 @@ pub enum Notice {
         /// The signal that was sent.
         signal: i32,
     },
+    /// Files were saved before the command.
+    CheckpointMade {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
     /// The command was let go on.
     Continued,
     /// The shell had stopped itself and was told to go on.
@@ -260,6 +268,8 @@ pub struct Execution {
     pub(crate) started: OnceLock<SystemTime>,
     pub(crate) ending: OnceLock<Arc<Ending>>,
     abandonment: OnceLock<Abandonment>,
+    /// The checkpoint that holds the files as they were before it.
+    pub(crate) checkpoint: OnceLock<CheckpointId>,
     stopped: AtomicBool,
     input_wanted: AtomicBool,
     start: watch::Sender<Start>,
@@ -330,6 +340,7 @@ impl Execution {
             started: OnceLock::new(),
             ending: OnceLock::new(),
             abandonment: OnceLock::new(),
+            checkpoint: OnceLock::new(),
             stopped: AtomicBool::new(false),
             input_wanted: AtomicBool::new(false),
             start: watch::Sender::new(Start::Waiting),
@@ -355,6 +366,12 @@ impl Execution {
             },
             &Retention::in_memory(limits),
         )
+    }
+
+    /// The checkpoint that holds the files as they were before it.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<&CheckpointId> {
+        self.checkpoint.get()
     }
 
     /// Bytes of standard input accepted so far.

@@ -12,6 +12,7 @@
 
 mod children;
 mod confine;
+pub(crate) mod files;
 mod groups;
 mod input;
 mod messages;

@@ -5,6 +5,7 @@
 //! (audit intent, shell, pipeline, outcome) → the [`execution`]'s log → whoever follows.
 
 pub mod audit;
+pub mod checkpoint;
 mod directory;
 mod engine;
 mod error;

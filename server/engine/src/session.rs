@@ -30,7 +30,7 @@ use std::time::{Duration, SystemTime};
 
 use execgate_core::audit::{Origin, SessionLoss};
 use execgate_core::budget::OutputBudget;
-use execgate_core::ids::{ExecutionId, Principal, SessionId};
+use execgate_core::ids::{CheckpointId, ExecutionId, Principal, SessionId};
 use execgate_core::outcome::ObservedBy;
 use execgate_core::policy::{
     Asked, Dialect, Judgement, Policy, PolicyStack, Question, SessionNames,
@@ -39,6 +39,7 @@ use execgate_core::shell::ShellKind;
 use execgate_core::trace::TraceContext;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::checkpoint::{CheckpointMode, Workspace};
 use crate::error::Error;
 use crate::execution::{CommandLine, Execution, RetentionLimits};
 use crate::isolation::{Demand, Isolation};
@@ -98,6 +99,12 @@ pub struct SessionSettings {
     pub fence: Demand,
     /// The client's own notes.
     pub labels: BTreeMap<String, String>,
+    /// The directory whose files checkpoints cover.
+    pub workspace: Option<String>,
+    /// When checkpoints are made by themselves.
+    pub checkpoints: CheckpointMode,
+    /// The checkpoint that the workspace begins with.
+    pub from_checkpoint: Option<CheckpointId>,
     /// Where the request came from.
     pub origin: Origin,
 }
@@ -260,6 +267,8 @@ pub struct Session {
     names: Mutex<SessionNames>,
     /// What is hidden in it.
     pub(crate) redaction: Arc<SessionRedaction>,
+    /// The files that checkpoints cover.
+    pub(crate) workspace: Option<Arc<Workspace>>,
     pub(crate) executions: Mutex<Executions>,
     snapshot: Mutex<SessionSnapshot>,
     mailbox: mpsc::Sender<Message>,
@@ -321,6 +330,7 @@ pub(crate) struct SessionParts {
     pub(crate) observer: ObservedBy,
     pub(crate) operator: Arc<OperatorPolicy>,
     pub(crate) redaction: Arc<SessionRedaction>,
+    pub(crate) workspace: Option<Arc<Workspace>>,
     pub(crate) retention: RetentionLimits,
 }
 
@@ -345,6 +355,7 @@ impl Session {
             operator: parts.operator,
             names: Mutex::default(),
             redaction: parts.redaction,
+            workspace: parts.workspace,
             executions: Mutex::new(Executions::new(parts.retention)),
             snapshot: Mutex::new(SessionSnapshot {
                 state: SessionState::Ready,
@@ -375,6 +386,14 @@ impl Session {
         match self.settings.max_lifetime {
             Some(lifetime) => idle.min(self.created + lifetime),
             None => idle,
+        }
+    }
+
+    /// The execution in the foreground.
+    pub(crate) fn running_execution(&self) -> Option<ExecutionId> {
+        match &self.lock_snapshot().state {
+            SessionState::Running(id) => Some(id.clone()),
+            _ => None,
         }
     }
 

@@ -11,7 +11,7 @@ use execgate_core::trace::TraceContext;
 use tracing::Span;
 
 pub use fact::{Change, Fact, SessionEnd, Stage, TargetKind, cause_word, outcome_word};
-pub(crate) use trace::{CommandTrace, SessionTrace, Subject};
+pub(crate) use trace::{CommandTrace, SessionTrace, StageTimer, Subject};
 
 /// Who is told what happens.
 pub trait Telemetry: fmt::Debug + Send + Sync + 'static {

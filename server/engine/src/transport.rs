@@ -31,6 +31,15 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// one command.
     fn open_input(&self) -> BoxFuture<'_, Result<NamedInput, TransportError>>;
 
+    /// Starts a program of the server's own that looks after the files of `workspace`, as the
+    /// session's user; nothing where the target has only its own programs.
+    fn files<'a>(
+        &'a self,
+        _workspace: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Process>, TransportError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// What was started here and still runs, beside the programs that were asked for; of
     /// that only what is older than `at_least`. Nothing where the transport cannot tell.
     fn jobs(&self, _at_least: Duration) -> BoxFuture<'_, Result<Vec<Job>, TransportError>> {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 use super::audit::Audit;
+use super::checkpoints::Checkpoints;
 use super::docker::Docker;
 use super::fence::Fence;
 use super::listen::ListenAddress;
@@ -33,6 +34,8 @@ pub struct FileConfig {
     pub limits: Limits,
     /// What is kept of executions.
     pub executions: Executions,
+    /// What is kept of workspaces.
+    pub checkpoints: Checkpoints,
     /// Sessions on this machine.
     pub local: Local,
     /// Sessions in containers.

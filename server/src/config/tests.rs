@@ -48,6 +48,15 @@ keep = 256
 keep_for = "1day"
 keep_alive = "10s"
 
+[checkpoints]
+max_file_bytes = 33554432
+max_files = 500000
+keep = 200
+keep_for = "30days"
+max_bytes = 2147483648
+max_total_bytes = 21474836480
+ignore = []
+
 [local]
 env_allow = ["PATH", "HOME", "LANG", "LANGUAGE", "LC_*", "TZ", "TERM", "USER"]
 
@@ -193,6 +202,10 @@ fn values_that_do_not_fit_together_are_refused() {
         "limits.retained_output_bytes = 1000\n",
         "use the configuration: `limits.retained_output_bytes`: 1000 is less than 65536, one \
          event's output",
+    );
+    check_error(
+        "checkpoints.ignore = ['[a']\n",
+        "use the configuration: `checkpoints.ignore`: pattern 0 has an open `[`",
     );
     check_error(
         "executions.spill_bytes = 3000000000\n",

@@ -4,6 +4,7 @@
 
 mod audit;
 mod budget;
+mod checkpoint;
 mod docker;
 mod execution;
 mod fence;
@@ -17,6 +18,9 @@ mod ssh;
 
 pub(crate) use audit::{
     Recording, RecordingForm, audit_filter, audit_query, recording, verification,
+};
+pub(crate) use checkpoint::{
+    CheckpointsPage, checkpoint_id, checkpoints_page, comparison, new_checkpoint, restore,
 };
 pub(crate) use execution::{
     Ask, Attach, MAX_ARGV_BYTES, MAX_STDIN_BYTES, OnDisconnect, Purpose, attach, executions_page,

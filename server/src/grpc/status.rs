@@ -379,6 +379,38 @@ impl Answer {
             Error::ShellNotReady { reason } => {
                 new(Code::Unavailable, Reason::ShellStartFailed).with("detail", reason.as_str())
             }
+            Error::CheckpointNotFound { checkpoint } => {
+                new(Code::NotFound, Reason::CheckpointNotFound)
+                    .resource("checkpoint", checkpoint.as_str())
+            }
+            Error::WorkspaceRequired { session } => {
+                new(Code::FailedPrecondition, Reason::WorkspaceRequired)
+                    .precondition("WORKSPACE", session.as_str())
+                    .suggest("create the session with `workspace`")
+            }
+            Error::CheckpointBusy { retry_after } => {
+                new(Code::Aborted, Reason::CheckpointBusy).retry(*retry_after)
+            }
+            Error::CheckpointProgramMissing { program } => {
+                new(Code::FailedPrecondition, Reason::GitNotFound)
+                    .precondition("PROGRAM", program)
+                    .with("detail", program.as_str())
+            }
+            Error::CheckpointLimit { what, .. } => {
+                new(Code::ResourceExhausted, Reason::CheckpointLimit)
+                    .quota(what)
+                    .suggest("delete some checkpoints")
+            }
+            Error::CheckpointFailed { reason } => {
+                new(Code::Unavailable, Reason::CheckpointFailed).with("detail", reason.as_str())
+            }
+            Error::RestoreIncomplete {
+                reason,
+                pre_restore,
+            } => new(Code::Unavailable, Reason::RestoreIncomplete)
+                .with("detail", reason.as_str())
+                .with("pre_restore_checkpoint_id", pre_restore.as_str())
+                .suggest("repeat the restore: that finishes it"),
             Error::ShuttingDown => Self::new(Code::Unavailable, Reason::ServerDraining, DRAINING)
                 .retry(UNAVAILABLE_RETRY),
         }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod capabilities;
+mod checkpoint;
 mod event;
 mod execution;
 mod fence;
@@ -13,6 +14,7 @@ mod time;
 
 pub(crate) use audit::{audit_page, audit_record, command_kind, head, signed_head, verification};
 pub(crate) use capabilities::capabilities;
+pub(crate) use checkpoint::{change, checkpoint, restored, summary};
 pub(crate) use event::{ExecutionView, channel, event_kind, notice};
 pub(crate) use execution::{execution, execution_state, report, result, state_of};
 pub(crate) use fence::{control, fence};
@@ -23,5 +25,6 @@ pub(crate) use time::timestamp;
 /// Tags of listings in page tokens.
 pub(crate) const SESSIONS: &str = "sessions";
 pub(crate) const EXECUTIONS: &str = "executions";
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
 pub(crate) const AUDIT_OLDEST: &str = "audit";
 pub(crate) const AUDIT_NEWEST: &str = "audit-newest";

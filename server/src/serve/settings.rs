@@ -74,6 +74,7 @@ impl Settings {
             hash_key: dir.hash_key()?,
             max_sessions: usize::try_from(config.sessions.max.get()).unwrap_or(usize::MAX),
             max_command_bytes: bytes(config.limits.max_command_bytes.get()),
+            checkpoints: config.checkpoints.settings(dir.checkpoints()),
             retention: retention(config, dir)?,
             telemetry,
         };

@@ -29,11 +29,12 @@ use super::pump::PumpEvent;
 use super::records::{self, Recorder};
 use super::{CloseReason, Message, Session, SessionState, Shell, ShellSpec};
 use crate::audit::Durability;
+use crate::checkpoint::{Before, Prepared, Preparing, preparing};
 use crate::error::Error;
 use crate::execution::{Command, CommandLine, EventKind, Execution, Notice};
 use crate::secrets::SecretVariables;
 use crate::telemetry::{CommandTrace, Stage, Telemetry};
-use crate::transport::Transport;
+use crate::transport::{NamedInput, Transport};
 use environment::Rested;
 use reconnect::{Reconnecting, reconnected};
 use running::{Beginning, Running};
@@ -74,6 +75,8 @@ pub(crate) struct StartRequest {
     pub(crate) command: Command,
     pub(crate) secrets: SecretVariables,
     pub(crate) intent: ExecutionIntent,
+    /// Whether files are saved before it.
+    pub(crate) saves: bool,
     pub(crate) trace: CommandTrace,
 }
 
@@ -91,6 +94,8 @@ pub(crate) struct Actor {
     shell: Option<Shell>,
     /// The next shell, while the target is being reached again.
     reconnecting: Option<Reconnecting>,
+    /// What comes before the first command of the queue.
+    preparing: Option<Preparing>,
     running: Option<Running>,
     queue: VecDeque<StartRequest>,
     /// The programs beside the shell, a task each.
@@ -116,6 +121,7 @@ enum Wake {
     Room,
     Beside,
     Reconnected(Box<Result<(Shell, String), Error>>),
+    Prepared(Box<Prepared>),
 }
 
 impl Actor {
@@ -137,6 +143,7 @@ impl Actor {
             mailbox,
             shell,
             reconnecting: None,
+            preparing: None,
             running: None,
             queue: VecDeque::new(),
             beside: JoinSet::new(),
@@ -187,6 +194,7 @@ impl Actor {
                         return self.finish_task("lost");
                     }
                 }
+                Wake::Prepared(prepared) => self.prepared(*prepared).await,
                 Wake::Room | Wake::Beside => {}
             }
         }
@@ -219,6 +227,7 @@ impl Actor {
             () = until_room(log), if full => Wake::Room,
             Some(_ended) = self.beside.join_next() => Wake::Beside,
             reached = reconnected(self.reconnecting.as_mut()) => Wake::Reconnected(Box::new(reached)),
+            prepared = preparing(self.preparing.as_mut()) => Wake::Prepared(Box::new(prepared)),
         }
     }
 
@@ -256,48 +265,41 @@ impl Actor {
     async fn enqueue(&mut self, request: StartRequest) {
         if let CommandLine::Argv(_) = request.command.line {
             self.start_beside(request).await;
-        } else if self.running.is_some() || self.reconnecting.is_some() {
+        } else if self.running.is_some() || self.reconnecting.is_some() || self.preparing.is_some()
+        {
             let mut request = request;
             request.trace.waits();
             self.queue.push_back(request);
         } else {
-            self.start(request).await;
+            self.queue.push_back(request);
+            self.start_next().await;
         }
     }
 
     /// Starts an execution: records the intent, then lets the shell have it.
-    async fn start(&mut self, request: StartRequest) {
+    async fn start(&mut self, request: StartRequest, before: Option<Before>) {
         let StartRequest {
             execution,
             command,
             secrets,
             intent,
+            saves: _,
             mut trace,
         } = request;
         trace.waits_no_more();
-        if let Err(error) = self.prepare(&command).await {
-            return self.refuse(&execution, error);
-        }
-        let input = match self.input_for(&command).await {
+        let input = match self.admit(&execution, &command, (intent, &trace)).await {
             Ok(input) => input,
             Err(error) => return self.refuse(&execution, error),
         };
-        let intent = AuditBody::ExecutionIntent(intent);
-        let recording = trace.stage(Stage::Audit);
-        let recorded = self
-            .recorder
-            .record(Some(&execution), intent, Durability::Synced)
-            .await;
-        drop(recording);
-        if let Err(error) = recorded {
-            return self.refuse(&execution, error.into());
-        }
-        record_inline(&execution, &command.stdin, &self.recorder, &self.hash_key).await;
         let mut events = Vec::new();
         if let Some(shell) = self.shell.as_mut() {
             shell.pump.drain(DRAIN_READS, &mut events);
         }
         self.absorb(&mut events).await;
+        let (presence, saved) = match before {
+            Some(Before { presence, saved }) => (Some(presence), saved),
+            None => (None, None),
+        };
         let limit = self.session.settings.default_timeout;
         let beginning = Beginning {
             course: Course::begin(Arc::clone(&execution), &command, limit, trace),
@@ -306,6 +308,7 @@ impl Actor {
             secrets,
             cwd: self.session.snapshot().cwd,
             input,
+            presence,
         };
         let Some(shell) = self.shell.as_mut() else {
             return self.refuse(&execution, self.session.over());
@@ -320,7 +323,29 @@ impl Actor {
             now.last_active = std::time::SystemTime::now();
         });
         self.absorb(&mut events).await;
+        if let Some(saved) = saved {
+            saved.tell(&execution);
+        }
         self.tell_what_happened_before(&execution);
+    }
+
+    /// Makes all that a command needs, and records that it is about to run.
+    async fn admit(
+        &mut self,
+        execution: &Execution,
+        command: &Command,
+        (intent, trace): (ExecutionIntent, &CommandTrace),
+    ) -> Result<Option<NamedInput>, Error> {
+        self.prepare(command).await?;
+        let input = self.input_for(command).await?;
+        let intent = AuditBody::ExecutionIntent(intent);
+        let recording = trace.stage(Stage::Audit);
+        self.recorder
+            .record(Some(execution), intent, Durability::Synced)
+            .await?;
+        drop(recording);
+        record_inline(execution, &command.stdin, &self.recorder, &self.hash_key).await;
+        Ok(input)
     }
 
     /// Makes sure that there is a shell, and the one that the caller means.
@@ -379,10 +404,36 @@ impl Actor {
     async fn start_next(&mut self) {
         while self.running.is_none()
             && self.reconnecting.is_none()
-            && let Some(next) = self.queue.pop_front()
+            && self.preparing.is_none()
+            && let Some(mut next) = self.queue.pop_front()
         {
-            self.start(next).await;
+            match &self.session.workspace {
+                None => self.start(next, None).await,
+                // It stays where it can be cancelled.
+                Some(workspace) => {
+                    next.trace.waits_no_more();
+                    let id = next.execution.id.clone();
+                    let saving = next.saves.then(|| next.trace.stage(Stage::Checkpoint));
+                    self.preparing = Some(Arc::clone(workspace).prepare(id, saving));
+                    self.queue.push_front(next);
+                }
+            }
         }
+    }
+
+    /// What comes before the first command of the queue is done, or cannot be.
+    async fn prepared(&mut self, prepared: Prepared) {
+        self.preparing = None;
+        let first = self.queue.front().map(|request| &request.execution.id);
+        if first == Some(&prepared.execution)
+            && let Some(request) = self.queue.pop_front()
+        {
+            match prepared.before {
+                Ok(before) => self.start(request, Some(before)).await,
+                Err(error) => self.refuse(&request.execution, error),
+            }
+        }
+        self.start_next().await;
     }
 
     /// Puts what the pipeline let go where it belongs.
@@ -452,7 +503,7 @@ impl Actor {
 
     /// Records how the running execution ended, then says so.
     async fn complete(&mut self, ending: execgate_core::outcome::Ending) {
-        let Some(running) = self.running.take() else {
+        let Some(mut running) = self.running.take() else {
             return;
         };
         if let (Some(_), Some(shell)) = (&running.feed, &self.shell) {
@@ -470,6 +521,8 @@ impl Actor {
             now.last_active = std::time::SystemTime::now();
         });
         self.session.executions().finished(id);
+        // Whoever sees the end may restore.
+        running.presence = None;
         running.course.execution.finish(ending);
     }
 }

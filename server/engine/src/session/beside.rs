@@ -21,6 +21,7 @@ use super::records::{self, Recorder};
 use super::redaction::FollowedRules;
 use super::{Nudge, Session, signals};
 use crate::audit::Durability;
+use crate::checkpoint::Before;
 use crate::error::Error;
 use crate::execution::{Command, Execution, Stdin};
 use crate::secrets::{SecretVariables, exposed};
@@ -51,6 +52,10 @@ pub(super) struct Beside {
     pub(super) hash_key: HashKey,
     pub(super) execution: Arc<Execution>,
     pub(super) intent: ExecutionIntent,
+    /// Whether files are saved before it.
+    pub(super) saves: bool,
+    /// What was done before it.
+    pub(super) before: Option<Before>,
     pub(super) program: Program,
     pub(super) command: Command,
     pub(super) nudges: mpsc::Receiver<Nudge>,
@@ -101,23 +106,9 @@ pub(super) fn program(
 impl Beside {
     /// Records the intent, starts the program and stays until it has ended.
     pub(super) async fn run(mut self, trace: CommandTrace) {
-        let intent = AuditBody::ExecutionIntent(self.intent.clone());
-        let recording = trace.stage(Stage::Audit);
-        let recorded = self
-            .recorder
-            .record(Some(&self.execution), intent, Durability::Synced)
-            .await;
-        drop(recording);
-        if let Err(error) = recorded {
-            return self.refuse(error.into());
+        if let Err(error) = self.admit(&trace).await {
+            return self.refuse(error);
         }
-        record_inline(
-            &self.execution,
-            &self.command.stdin,
-            &self.recorder,
-            &self.hash_key,
-        )
-        .await;
         let mut course = Course::begin(
             Arc::clone(&self.execution),
             &self.command,
@@ -141,6 +132,9 @@ impl Beside {
                     look: (self.command.stdin != Stdin::Closed)
                         .then(|| Instant::now() + FIRST_LOOK),
                 };
+                if let Some(saved) = self.before.as_mut().and_then(|b| b.saved.take()) {
+                    saved.tell(&self.execution);
+                }
                 let end = self.live(&mut life).await;
                 self.complete(life, end).await;
             }
@@ -159,6 +153,30 @@ impl Beside {
                 self.refuse(error.into());
             }
         }
+    }
+
+    /// Does what comes before the program, and records that it is about to run.
+    async fn admit(&mut self, trace: &CommandTrace) -> Result<(), Error> {
+        if let Some(workspace) = &self.session.workspace {
+            let id = self.execution.id.clone();
+            let saving = self.saves.then(|| trace.stage(Stage::Checkpoint));
+            let prepared = Arc::clone(workspace).prepare(id, saving);
+            self.before = Some(prepared.await.before?);
+        }
+        let intent = AuditBody::ExecutionIntent(self.intent.clone());
+        let recording = trace.stage(Stage::Audit);
+        self.recorder
+            .record(Some(&self.execution), intent, Durability::Synced)
+            .await?;
+        drop(recording);
+        record_inline(
+            &self.execution,
+            &self.command.stdin,
+            &self.recorder,
+            &self.hash_key,
+        )
+        .await;
+        Ok(())
     }
 
     fn refuse(&self, error: Error) {
@@ -268,7 +286,7 @@ impl Beside {
             .await;
     }
 
-    async fn complete(&self, mut life: Life, end: ProcessEnd) {
+    async fn complete(&mut self, mut life: Life, end: ProcessEnd) {
         let mut events = Vec::new();
         life.pump.drain_ended(ENDED_QUIET, &mut events).await;
         life.pump.pipeline.abandon(&mut events);
@@ -298,7 +316,7 @@ impl Beside {
     }
 
     /// Records how it ended, then says so.
-    async fn finish(&self, course: &Course, ending: Ending) {
+    async fn finish(&mut self, course: &Course, ending: Ending) {
         let id = &self.execution.id;
         course.trace.ended(&ending);
         self.recorder
@@ -308,6 +326,8 @@ impl Beside {
         self.session
             .update(|now| now.last_active = std::time::SystemTime::now());
         self.session.executions().finished(id);
+        // Whoever sees the end may restore.
+        self.before = None;
         self.execution.finish(ending);
     }
 }

@@ -33,6 +33,7 @@ use super::{
 };
 use crate::launcher::{
     Attempts, Identity, ProbeResult, Request, STEP_DIRECTORY, STEP_EXECUTE, Setup, SpawnRequest,
+    files,
 };
 pub(crate) use inputs::Inputs;
 use link::{Answer, Link};
@@ -140,6 +141,25 @@ impl LocalTransport {
 impl Transport for LocalTransport {
     fn spawn<'a>(&'a self, program: &'a Program) -> BoxFuture<'a, Result<Process, TransportError>> {
         self.spawn_program(program).boxed()
+    }
+
+    fn files<'a>(
+        &'a self,
+        workspace: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Process>, TransportError>> {
+        async move {
+            let program = Program {
+                program: files::PROGRAM.to_owned(),
+                arguments: vec![workspace.to_owned()],
+                env: Vec::new(),
+                cwd: "/".to_owned(),
+                // Nobody else is to speak to it.
+                stdin: ProgramStdin::Private,
+                streams: ProgramStreams::Separate,
+            };
+            self.spawn_program(&program).await.map(Some)
+        }
+        .boxed()
     }
 
     fn open_input(&self) -> BoxFuture<'_, Result<NamedInput, TransportError>> {

@@ -23,3 +23,4 @@ mod stdin;
 mod support;
 mod telemetry;
 mod terminal;
+mod undo;

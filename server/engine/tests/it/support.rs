@@ -13,6 +13,7 @@ use execgate_core::outcome::Outcome;
 use execgate_core::policy::Policy;
 use execgate_core::redact::{RedactionRules, Secret};
 use execgate_engine::audit::{AuditQuery, AuditRecord, AuditStore, SegmentLog, SegmentLogOptions};
+use execgate_engine::checkpoint::{CheckpointMode, CheckpointSettings};
 use execgate_engine::execution::{
     Command, CommandLine, DEFAULT_GRACE, ExecResult, Follower, Notice, Overflow, Retention,
     RetentionLimits, Stdin, TimeoutAction,
@@ -103,6 +104,16 @@ impl Gate {
             hash_key: HashKey::new([7; 32]),
             max_sessions: 64,
             max_command_bytes: 1024 * 1024,
+            checkpoints: CheckpointSettings {
+                directory: data.path().join("checkpoints"),
+                max_file_bytes: 1024 * 1024,
+                max_files: 10_000,
+                keep: 100,
+                keep_for: Duration::from_secs(3600),
+                max_bytes: 100 * 1024 * 1024,
+                max_total_bytes: 100 * 1024 * 1024,
+                ignore: Vec::new(),
+            },
             retention: Retention::in_memory(RetentionLimits::default()),
             telemetry,
         };
@@ -210,6 +221,9 @@ pub(crate) fn defaults() -> SessionSettings {
         leftovers: Leftovers::Kill,
         fence: Demand::default(),
         labels: BTreeMap::new(),
+        workspace: None,
+        checkpoints: CheckpointMode::Off,
+        from_checkpoint: None,
         origin: Origin::default(),
     }
 }
@@ -227,6 +241,7 @@ pub(crate) fn command(script: &str) -> Command {
         expected_generation: None,
         queue_if_busy: false,
         overflow: Overflow::Backpressure,
+        checkpoint: None,
         origin: Origin::default(),
     }
 }

@@ -17,8 +17,7 @@ use v1::execution_spec::{Command as ProtoCommand, Stdin};
 use super::budget::budget;
 use super::fields::{self, duration, enumeration};
 use super::read::channel;
-use super::session::no_checkpoints;
-use super::{Page, secrets, session_id};
+use super::{Page, checkpoint, secrets, session_id};
 use crate::grpc::edge::{Edge, MAX_TIMEOUT};
 use crate::grpc::refusal::Refusal;
 use crate::grpc::to_proto;
@@ -227,7 +226,7 @@ fn command(spec: v1::ExecutionSpec, edge: &Edge) -> Result<Command, Refusal> {
         }
         v1::OverflowAction::Evict => Overflow::Evict,
     };
-    no_checkpoints("spec.checkpoint", spec.checkpoint)?;
+    let checkpoint = checkpoint::mode("spec.checkpoint", spec.checkpoint)?;
     let mut env = fields::environment("spec.env", spec.env)?;
     let secrets = secrets::references("spec.secrets", spec.secrets, &mut env)?;
     let grace = fields::duration_or_zero("spec.grace_period", spec.grace_period, MAX_GRACE)?;
@@ -243,6 +242,7 @@ fn command(spec: v1::ExecutionSpec, edge: &Edge) -> Result<Command, Refusal> {
         expected_generation: None,
         queue_if_busy: false,
         overflow,
+        checkpoint,
         origin: Origin::default(),
     })
 }

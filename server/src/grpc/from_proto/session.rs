@@ -13,7 +13,7 @@ use v1::create_session_request::Target as ProtoTarget;
 
 use super::budget::budget;
 use super::fields::{self, duration, enumeration};
-use super::{Page, fence, policy, secrets};
+use super::{Page, checkpoint, fence, policy, secrets};
 use crate::grpc::edge::{Edge, MAX_TIMEOUT};
 use crate::grpc::refusal::Refusal;
 use crate::grpc::to_proto;
@@ -56,9 +56,11 @@ pub(crate) fn new_session(
     edge: &Edge,
 ) -> Result<NewSession, Refusal> {
     let target = target(request.target, edge)?;
-    refuse_missing(&request.workspace, "field workspace")?;
-    refuse_missing(&request.from_checkpoint, "field from_checkpoint")?;
-    no_checkpoints("checkpoints", request.checkpoints)?;
+    let files = checkpoint::files(
+        request.workspace,
+        request.from_checkpoint,
+        request.checkpoints,
+    )?;
     let fence = fence::demand(request.fence.unwrap_or_default(), &edge.defaults.require)?;
     let id = fields::given(request.session_id)
         .map(|id| fields::session_id(&id))
@@ -106,6 +108,9 @@ pub(crate) fn new_session(
         },
         fence,
         labels: labels("labels", request.labels)?,
+        workspace: files.workspace,
+        checkpoints: files.mode,
+        from_checkpoint: files.from,
         origin: Origin::default(),
     };
     Ok(NewSession { id, settings })
@@ -149,15 +154,6 @@ fn refuse_missing(value: &str, what: &str) -> Result<(), Refusal> {
     match value {
         "" => Ok(()),
         _ => Err(Refusal::not_implemented(what)),
-    }
-}
-
-pub(super) fn no_checkpoints(field: &str, mode: i32) -> Result<(), Refusal> {
-    match enumeration(field, mode)? {
-        v1::CheckpointMode::Unspecified | v1::CheckpointMode::Off => Ok(()),
-        v1::CheckpointMode::Auto | v1::CheckpointMode::Every => {
-            Err(Refusal::not_implemented(format!("field {field}")))
-        }
     }
 }
 
@@ -217,7 +213,7 @@ fn cells(field: &str, number: u32, default: u16) -> Result<u16, Refusal> {
     }
 }
 
-fn labels(
+pub(super) fn labels(
     field: &str,
     labels: HashMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Refusal> {

@@ -18,9 +18,10 @@ const API_VERSION: &str = "1.0";
 /// Script executions that the engine lets wait in one session.
 const QUEUED_EXECUTIONS: u32 = 64;
 /// The optional features that are on, sorted.
-const FEATURES: [&str; 7] = [
+const FEATURES: [&str; 8] = [
     "argv",
     "attach",
+    "checkpoints",
     "evaluate_policy",
     "queue",
     "read_output",
@@ -53,6 +54,7 @@ fn local(edge: &Edge) -> v1::TransportCapabilities {
         signals: true,
         usage: true,
         input_wanted: true,
+        checkpoints: true,
         exit_signals: true,
         fence: Some(fence(edge.engine.isolation())),
         shells: edge
@@ -80,6 +82,7 @@ fn ssh(edge: &Edge) -> v1::TransportCapabilities {
         argv: true,
         signals: true,
         input_wanted: true,
+        checkpoints: true,
         exit_signals: true,
         fence: Some(fence(&Target::remote_isolation())),
         profiles: settings.hosts.keys().chain(openssh).cloned().collect(),
@@ -98,6 +101,7 @@ fn docker(edge: &Edge) -> v1::TransportCapabilities {
         argv: true,
         signals: true,
         input_wanted: true,
+        checkpoints: true,
         fence: Some(fence(&Target::remote_isolation())),
         profiles: settings.profile_names(),
         ..v1::TransportCapabilities::default()

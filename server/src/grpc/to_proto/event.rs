@@ -150,6 +150,12 @@ pub(crate) fn notice(notice: &Notice, number: u64, session: &Session) -> v1::Not
                 })),
             )
         }
+        Notice::CheckpointMade { checkpoint } => (
+            "the workspace was saved".to_owned(),
+            Some(NoticeKind::CheckpointMade(v1::CheckpointMade {
+                checkpoint_id: checkpoint.to_string(),
+            })),
+        ),
         Notice::Continued => (
             "the command goes on".to_owned(),
             Some(NoticeKind::ExecutionContinued(v1::ExecutionContinued {})),

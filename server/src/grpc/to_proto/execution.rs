@@ -27,6 +27,10 @@ pub(crate) fn execution(view: &ExecutionView) -> v1::Execution {
         stdin_offset: execution.stdin_offset(),
         stdin_open: execution.stdin_open(),
         input_wanted: execution.wants_input(),
+        checkpoint_id: execution
+            .checkpoint()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         ..v1::Execution::default()
     }
 }

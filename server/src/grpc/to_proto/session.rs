@@ -5,6 +5,7 @@ use execgate_core::audit::SessionLoss;
 use execgate_core::budget::{OutputBudget, Select};
 use execgate_core::outcome::signal_name;
 use execgate_core::shell::ShellKind;
+use execgate_engine::checkpoint::CheckpointMode;
 use execgate_engine::session::{
     CloseReason, OnShellExit, OnTransportLoss, Session, SessionSettings, SessionSnapshot,
     SessionState,
@@ -208,8 +209,8 @@ fn settings(settings: &SessionSettings) -> v1::SessionSettings {
             OnTransportLoss::Reconnect => v1::OnTransportLoss::Reconnect.into(),
         },
         keep_background: settings.leftovers == Leftovers::Keep,
-        workspace: String::new(),
-        checkpoints: v1::CheckpointMode::Off.into(),
+        workspace: settings.workspace.clone().unwrap_or_default(),
+        checkpoints: checkpoint_mode(settings.checkpoints).into(),
         secrets: settings
             .secrets
             .iter()
@@ -218,6 +219,14 @@ fn settings(settings: &SessionSettings) -> v1::SessionSettings {
                 variable: secret.variable.clone(),
             })
             .collect(),
+    }
+}
+
+fn checkpoint_mode(mode: CheckpointMode) -> v1::CheckpointMode {
+    match mode {
+        CheckpointMode::Off => v1::CheckpointMode::Off,
+        CheckpointMode::Auto => v1::CheckpointMode::Auto,
+        CheckpointMode::Every => v1::CheckpointMode::Every,
     }
 }
 

@@ -124,6 +124,7 @@ impl Actor {
         ending: Option<Ending>,
     ) -> Result<(), ()> {
         self.reconnecting = None;
+        self.preparing = None;
         let lost = SessionState::Lost {
             loss,
             reason: reason.clone(),
@@ -223,6 +224,9 @@ impl Actor {
 
     /// The task's last act: whoever waits is refused, the session leaves the directory.
     pub(super) fn finish_task(&mut self, reason: &str) {
+        if let Some(workspace) = &self.session.workspace {
+            std::sync::Arc::clone(workspace).leave();
+        }
         self.mailbox.close();
         let mut left: Vec<StartRequest> = std::mem::take(&mut self.queue).into();
         while let Ok(message) = self.mailbox.try_recv() {

@@ -148,6 +148,7 @@ impl Actor {
             command,
             secrets,
             intent,
+            saves,
             trace,
         } = request;
         if let Err(error) = self.check_generation(&command) {
@@ -177,6 +178,8 @@ impl Actor {
             nudges: self.session.enter_beside(&execution.id),
             execution,
             intent,
+            saves,
+            before: None,
             program,
             command,
         };

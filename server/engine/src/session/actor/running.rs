@@ -7,6 +7,7 @@ use execgate_core::outcome::{
 use execgate_core::pipeline::{CommandEnd, PipelineEvent};
 use tokio::time::Instant;
 
+use crate::checkpoint::Presence;
 use crate::error::Error;
 use crate::execution::Command;
 use crate::random;
@@ -31,6 +32,8 @@ pub(super) struct Running {
     token: Token,
     /// Where the shell goes back to after a command with a directory of its own.
     cwd_before: Option<String>,
+    /// Keeps restores away from its workspace.
+    pub(super) presence: Option<Presence>,
     /// Holds the named pipe of the command's input until it has ended.
     _input: Option<Box<dyn Send + Sync>>,
 }
@@ -44,6 +47,7 @@ pub(super) struct Beginning {
     /// The shell's directory now.
     pub(super) cwd: String,
     pub(super) input: Option<NamedInput>,
+    pub(super) presence: Option<Presence>,
 }
 
 impl Running {
@@ -60,6 +64,7 @@ impl Running {
             secrets,
             cwd,
             input,
+            presence,
         } = beginning;
         let token = Token::new(random::bytes()?);
         let traced = course.trace.variables(&command.env);
@@ -101,6 +106,7 @@ impl Running {
             broken: false,
             token,
             cwd_before,
+            presence,
             _input: kept,
         })
     }
