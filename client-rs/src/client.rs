@@ -6,6 +6,7 @@ use std::sync::Arc;
 use execgate_proto::MAX_MESSAGE_BYTES;
 use execgate_proto::v1;
 use execgate_proto::v1::audit_service_client::AuditServiceClient;
+use execgate_proto::v1::checkpoint_service_client::CheckpointServiceClient;
 use execgate_proto::v1::exec_service_client::ExecServiceClient;
 use execgate_proto::v1::session_service_client::SessionServiceClient;
 use futures::Stream;
@@ -24,6 +25,7 @@ use crate::session_builder::SessionBuilder;
 pub struct Client {
     pub(crate) sessions: SessionServiceClient<Service>,
     pub(crate) executions: ExecServiceClient<Service>,
+    pub(crate) checkpoints: CheckpointServiceClient<Service>,
     audit: AuditServiceClient<Service>,
     address: Arc<str>,
     pub(crate) resume: Resume,
@@ -134,12 +136,16 @@ impl Client {
         let executions = ExecServiceClient::new(service.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let checkpoints = CheckpointServiceClient::new(service.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let audit = AuditServiceClient::new(service)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         Self {
             sessions,
             executions,
+            checkpoints,
             audit,
             address: address.into(),
             resume,

@@ -13,6 +13,7 @@
 
 mod address;
 mod budget;
+mod checkpoints;
 mod client;
 mod command;
 mod connect;

@@ -105,6 +105,24 @@ impl SessionBuilder {
         self
     }
 
+    /// The directory whose files checkpoints cover.
+    pub fn workspace(mut self, directory: impl Into<String>) -> Self {
+        self.request.workspace = directory.into();
+        self
+    }
+
+    /// When checkpoints are made by themselves.
+    pub fn checkpoints(mut self, mode: v1::CheckpointMode) -> Self {
+        self.request.checkpoints = mode.into();
+        self
+    }
+
+    /// The checkpoint that the workspace begins with.
+    pub fn from_checkpoint(mut self, id: impl Into<String>) -> Self {
+        self.request.from_checkpoint = id.into();
+        self
+    }
+
     /// Further restrictions on its commands.
     pub fn policy(mut self, policy: v1::SessionPolicy) -> Self {
         self.request.policy = Some(policy);

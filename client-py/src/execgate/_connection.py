@@ -11,6 +11,7 @@ import grpc
 from ._address import Address
 from ._calls import Call, Listing, Paged, PageOf, RunCall, StreamCall, StreamResponse
 from ._channel import channel_options
+from ._checkpoint_calls import Answers
 from ._resume import Attempts, Resume, Steps, run_to_its_end
 from ._status import disconnected, from_status, never_ready
 from ._stubs import Stubs
@@ -94,6 +95,18 @@ class Connection:
         self._check_open()
         responses = call.method(self._stubs)(call.request, metadata=self._metadata())
         return Responses(self, responses, call.execution_id)
+
+    def answers(self, call: Answers[_Request, _Response, _Value]) -> Iterator[_Value]:
+        """Makes a call with a stream of answers, as they are needed."""
+        self._check_open()
+        responses = call.method(self._stubs)(call.request, metadata=self._metadata())
+        try:
+            for response in responses:
+                yield from call.read(response)
+        except grpc.RpcError as error:
+            raise self.failure(error, "") from None
+        finally:
+            responses.cancel()
 
     def wait_ready(self, timeout: float) -> None:
         """Waits until the server answers."""

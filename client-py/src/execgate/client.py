@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from . import _calls
+from . import _calls, _checkpoint_calls
 from ._address import find_address
 from ._connection import Connection
 from ._requests import SessionOptions
@@ -15,6 +15,7 @@ from ._resume import Resume
 from ._time import Seconds
 from ._token import find_token
 from ._trace import Trace
+from .checkpoints import Checkpoint, FileChange
 from .enums import SessionState
 from .info import Capabilities, SessionInfo
 from .session import Session
@@ -158,6 +159,54 @@ class Client:
         """
         return self._connection.listing(
             _calls.list_audit_records(session_id, execution_id, newest_first)
+        )
+
+    def checkpoints(
+        self,
+        *,
+        session_id: str = "",
+        workspace: str = "",
+        labels: Mapping[str, str] | None = None,
+    ) -> Iterator[Checkpoint]:
+        """The caller's checkpoints, newest first; they outlive session and server.
+
+        Args:
+            session_id: Only those made by this session. Default: by any.
+            workspace: Only those of this directory. Default: of any.
+            labels: Only those that carry all of these.
+        """
+        return self._connection.listing(
+            _checkpoint_calls.list_checkpoints(session_id, workspace, labels)
+        )
+
+    def get_checkpoint(self, checkpoint_id: str) -> Checkpoint:
+        """Finds a checkpoint."""
+        call = _checkpoint_calls.get_checkpoint(checkpoint_id)
+        return self._connection.call(call)
+
+    def delete_checkpoint(self, checkpoint_id: str) -> Checkpoint:
+        """Forgets a checkpoint, and returns what it was."""
+        call = _checkpoint_calls.delete_checkpoint(checkpoint_id)
+        return self._connection.call(call)
+
+    def diff_checkpoints(
+        self,
+        checkpoint_id: str,
+        other: str,
+        *,
+        paths: Iterable[str] = (),
+        max_patch_bytes: int = 0,
+    ) -> Iterator[FileChange]:
+        """What differs between two checkpoints of a workspace.
+
+        Args:
+            checkpoint_id: The checkpoint to compare from.
+            other: The checkpoint to compare to.
+            paths: Only these, relative to the workspace. Default: all.
+            max_patch_bytes: As for `Session.diff`.
+        """
+        return self._connection.answers(
+            _checkpoint_calls.diff_checkpoint(checkpoint_id, other, "", paths, max_patch_bytes)
         )
 
     def capabilities(self) -> Capabilities:

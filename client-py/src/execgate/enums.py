@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
-from .v1 import events_pb2, execution_pb2, outcome_pb2, session_pb2, types_pb2
+from .v1 import checkpoint_pb2, events_pb2, execution_pb2, outcome_pb2, session_pb2, types_pb2
 
 
 class _Named(str, Enum):
@@ -177,6 +177,56 @@ class CheckpointMode(_Named):
     """Before each command."""
 
 
+class CheckpointTrigger(_Named):
+    """What made a checkpoint."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    REQUESTED = "REQUESTED"
+    """A caller."""
+    BEFORE_EXECUTION = "BEFORE_EXECUTION"
+    """A command that was about to run."""
+    BEFORE_RESTORE = "BEFORE_RESTORE"
+    """A restore that was about to happen."""
+
+
+class OmissionReason(_Named):
+    """Why a checkpoint does not hold a file."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    BUILD_OUTPUT = "BUILD_OUTPUT"
+    """Tools make it anew."""
+    IGNORED = "IGNORED"
+    """The caller's patterns."""
+    SECRET = "SECRET"  # noqa: S105 - a reason, no password
+    """It may hold secrets; nothing can include it."""
+    TOO_LARGE = "TOO_LARGE"
+    SPECIAL_FILE = "SPECIAL_FILE"
+    """A socket, device or fifo."""
+    UNREADABLE = "UNREADABLE"
+    CHANGING = "CHANGING"
+    """It changed while it was being read, each time it was tried."""
+
+
+class ChangeKind(_Named):
+    """How a file differs."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+    MODE_CHANGED = "MODE_CHANGED"
+    TYPE_CHANGED = "TYPE_CHANGED"
+
+
+class FileType(_Named):
+    """What a file is."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    REGULAR = "REGULAR"
+    DIRECTORY = "DIRECTORY"
+    SYMLINK = "SYMLINK"
+
+
 class SignalKind(_Named):
     """A signal that can be sent to an execution."""
 
@@ -236,4 +286,8 @@ ON_SHELL_EXIT = Wire(OnShellExit, session_pb2.OnShellExit, "ON_SHELL_EXIT")
 TIMEOUT_ACTION = Wire(TimeoutAction, execution_pb2.TimeoutAction, "TIMEOUT_ACTION")
 OVERFLOW_ACTION = Wire(OverflowAction, execution_pb2.OverflowAction, "OVERFLOW_ACTION")
 CHECKPOINT_MODE = Wire(CheckpointMode, types_pb2.CheckpointMode, "CHECKPOINT_MODE")
+CHECKPOINT_TRIGGER = Wire(CheckpointTrigger, checkpoint_pb2.CheckpointTrigger, "CHECKPOINT_TRIGGER")
+OMISSION_REASON = Wire(OmissionReason, checkpoint_pb2.OmissionReason, "OMISSION_REASON")
+CHANGE_KIND = Wire(ChangeKind, checkpoint_pb2.ChangeKind, "CHANGE_KIND")
+FILE_TYPE = Wire(FileType, checkpoint_pb2.FileType, "FILE_TYPE")
 SIGNAL_KIND = Wire(SignalKind, types_pb2.SignalKind, "SIGNAL_KIND")

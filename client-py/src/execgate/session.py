@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from . import _calls
+from . import _calls, _checkpoint_calls
 from ._calls import OutputSelection
+from ._checkpoint_calls import RestoreOptions
 from ._connection import Connection
 from ._files import get_file, put_file
 from ._requests import Command, ExecutionOptions, Input
 from ._resume import Resume
 from ._time import Seconds
 from .budget import Budget
+from .checkpoints import Checkpoint, FileChange, Restored
 from .enums import Channel, ExecutionState, SignalKind
 from .errors import ExecgateError, NotFound, SessionEnded
 from .files.get import MAX_HELD_BYTES, GetOptions
@@ -312,6 +314,67 @@ class Session:
         return decode(
             self.read_file(path, redacted_ok=redacted_ok, timeout=timeout, max_bytes=max_bytes)
         )
+
+    def checkpoint(
+        self,
+        *,
+        description: str = "",
+        labels: Mapping[str, str] | None = None,
+        paths: Iterable[str] = (),
+        ignore: Iterable[str] = (),
+    ) -> Checkpoint:
+        """Saves the files of its workspace as they are now.
+
+        Args:
+            description: What it is for.
+            labels: Labels to find it by.
+            paths: Only these, relative to the workspace. Default: all.
+            ignore: Patterns of files to leave out, as in a .gitignore; a `!` pattern brings
+                build output back, never secrets.
+        """
+        call = _checkpoint_calls.create_checkpoint(self.id, description, labels, paths, ignore)
+        return self._connection.call(call)
+
+    def diff(
+        self,
+        checkpoint_id: str,
+        *,
+        paths: Iterable[str] = (),
+        max_patch_bytes: int = 0,
+    ) -> Iterator[FileChange]:
+        """What differs between a checkpoint of its workspace and the files as they are now.
+
+        Args:
+            checkpoint_id: The checkpoint to compare from.
+            paths: Only these, relative to the workspace. Default: all.
+            max_patch_bytes: Most bytes of unified diff for each file, up to 1 MiB. Default:
+                no text, only what changed.
+        """
+        return self._connection.answers(
+            _checkpoint_calls.diff_checkpoint(checkpoint_id, "", self.id, paths, max_patch_bytes)
+        )
+
+    def restore(
+        self,
+        checkpoint_id: str,
+        *,
+        paths: Iterable[str] = (),
+        dry_run: bool = False,
+        keep_unknown: bool = False,
+        while_running: bool = False,
+    ) -> Restored:
+        """Brings its workspace back to a checkpoint, and saves what was there before.
+
+        Args:
+            checkpoint_id: The checkpoint.
+            paths: Only these, relative to the workspace. Default: all.
+            dry_run: Changes nothing, and says exactly what would change.
+            keep_unknown: Leaves files that the checkpoint does not know.
+            while_running: Does it although commands run in the workspace.
+        """
+        options = RestoreOptions(paths, dry_run, keep_unknown, while_running)
+        call = _checkpoint_calls.restore_checkpoint(checkpoint_id, self.id, options)
+        return self._connection.call(call)
 
     def signal(
         self, execution_id: str, signal: SignalKind | str = SignalKind.INT

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .. import _calls
+from .. import _calls, _checkpoint_calls
 from .._address import find_address
 from .._requests import SessionOptions
 from .._resume import Resume
 from .._time import Seconds
 from .._token import find_token
 from .._trace import Trace
+from ..checkpoints import Checkpoint, FileChange
 from ..enums import SessionState
 from ..info import Capabilities, SessionInfo
 from ..v1 import audit_record_pb2
@@ -118,6 +119,41 @@ class AsyncClient:
         """The audit log as far as the caller may read it, in order."""
         return self._connection.listing(
             _calls.list_audit_records(session_id, execution_id, newest_first)
+        )
+
+    def checkpoints(
+        self,
+        *,
+        session_id: str = "",
+        workspace: str = "",
+        labels: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Checkpoint]:
+        """The caller's checkpoints, newest first; they outlive session and server."""
+        return self._connection.listing(
+            _checkpoint_calls.list_checkpoints(session_id, workspace, labels)
+        )
+
+    async def get_checkpoint(self, checkpoint_id: str) -> Checkpoint:
+        """Finds a checkpoint."""
+        call = _checkpoint_calls.get_checkpoint(checkpoint_id)
+        return await self._connection.call(call)
+
+    async def delete_checkpoint(self, checkpoint_id: str) -> Checkpoint:
+        """Forgets a checkpoint, and returns what it was."""
+        call = _checkpoint_calls.delete_checkpoint(checkpoint_id)
+        return await self._connection.call(call)
+
+    def diff_checkpoints(
+        self,
+        checkpoint_id: str,
+        other: str,
+        *,
+        paths: Iterable[str] = (),
+        max_patch_bytes: int = 0,
+    ) -> AsyncIterator[FileChange]:
+        """What differs between two checkpoints of a workspace."""
+        return self._connection.answers(
+            _checkpoint_calls.diff_checkpoint(checkpoint_id, other, "", paths, max_patch_bytes)
         )
 
     async def capabilities(self) -> Capabilities:

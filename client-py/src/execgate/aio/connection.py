@@ -15,6 +15,7 @@ from .. import _calls
 from .._address import Address
 from .._calls import Call, Listing, Paged, PageOf, RunCall, StreamCall, StreamResponse
 from .._channel import channel_options
+from .._checkpoint_calls import Answers
 from .._resume import Attempts, Resume, Steps, run_to_its_end
 from .._status import disconnected, from_status, never_ready
 from .._stubs import Stubs
@@ -109,6 +110,22 @@ class AsyncConnection:
             method(call.request, metadata=self._metadata()),
         )
         return AsyncResponses(self, under_way, call.execution_id)
+
+    async def answers(self, call: Answers[_Request, _Response, _Value]) -> AsyncIterator[_Value]:
+        """Makes a call with a stream of answers, as they are needed."""
+        # The stub's type is that of a sync channel.
+        responses = cast(
+            "grpc.aio.UnaryStreamCall[_Request, _Response]",
+            call.method(self._open())(call.request, metadata=self._metadata()),
+        )
+        try:
+            async for response in responses:
+                for value in call.read(response):
+                    yield value
+        except grpc.aio.AioRpcError as error:
+            raise self.failure(error, "") from None
+        finally:
+            responses.cancel()
 
     async def wait_ready(self, timeout: float) -> None:
         """Waits until the server answers."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from .. import _calls
+from .. import _calls, _checkpoint_calls
 from .._calls import OutputSelection
+from .._checkpoint_calls import RestoreOptions
 from .._requests import Command, ExecutionOptions, Input
 from .._resume import Resume
 from .._time import Seconds
 from ..budget import Budget
+from ..checkpoints import Checkpoint, FileChange, Restored
 from ..enums import Channel, ExecutionState, SignalKind
 from ..errors import ExecgateError, NotFound, SessionEnded
 from ..files.get import MAX_HELD_BYTES, GetOptions
@@ -201,6 +203,44 @@ class AsyncSession:
                 path, redacted_ok=redacted_ok, timeout=timeout, max_bytes=max_bytes
             )
         )
+
+    async def checkpoint(
+        self,
+        *,
+        description: str = "",
+        labels: Mapping[str, str] | None = None,
+        paths: Iterable[str] = (),
+        ignore: Iterable[str] = (),
+    ) -> Checkpoint:
+        """Saves the files of its workspace as they are now."""
+        call = _checkpoint_calls.create_checkpoint(self.id, description, labels, paths, ignore)
+        return await self._connection.call(call)
+
+    def diff(
+        self,
+        checkpoint_id: str,
+        *,
+        paths: Iterable[str] = (),
+        max_patch_bytes: int = 0,
+    ) -> AsyncIterator[FileChange]:
+        """What differs between a checkpoint of its workspace and the files as they are now."""
+        return self._connection.answers(
+            _checkpoint_calls.diff_checkpoint(checkpoint_id, "", self.id, paths, max_patch_bytes)
+        )
+
+    async def restore(
+        self,
+        checkpoint_id: str,
+        *,
+        paths: Iterable[str] = (),
+        dry_run: bool = False,
+        keep_unknown: bool = False,
+        while_running: bool = False,
+    ) -> Restored:
+        """Brings its workspace back to a checkpoint, and saves what was there before."""
+        options = RestoreOptions(paths, dry_run, keep_unknown, while_running)
+        call = _checkpoint_calls.restore_checkpoint(checkpoint_id, self.id, options)
+        return await self._connection.call(call)
 
     async def signal(
         self, execution_id: str, signal: SignalKind | str = SignalKind.INT

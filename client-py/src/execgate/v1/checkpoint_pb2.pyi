@@ -800,6 +800,7 @@ class RestoreCheckpointRequest(_message.Message):
     PATHS_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
     UNKNOWN_FILES_FIELD_NUMBER: _builtins.int
+    WHILE_RUNNING_FIELD_NUMBER: _builtins.int
     checkpoint_id: _builtins.str
     """The checkpoint. Required."""
     session_id: _builtins.str
@@ -809,6 +810,11 @@ class RestoreCheckpointRequest(_message.Message):
     unknown_files: Global___UnknownFiles.ValueType
     """What happens to files that the checkpoint does not know. Default: they are
     removed, after they were saved.
+    """
+    while_running: _builtins.bool
+    """Restores although commands run in the workspace, in this session or another
+    one. What they write meanwhile can make the restore incomplete. Default: the
+    restore is refused.
     """
     @_builtins.property
     def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
@@ -824,10 +830,11 @@ class RestoreCheckpointRequest(_message.Message):
         paths: _abc.Iterable[_builtins.bytes] | None = ...,
         dry_run: _builtins.bool = ...,
         unknown_files: Global___UnknownFiles.ValueType = ...,
+        while_running: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "dry_run", b"dry_run", "paths", b"paths", "session_id", b"session_id", "unknown_files", b"unknown_files"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_id", b"checkpoint_id", "dry_run", b"dry_run", "paths", b"paths", "session_id", b"session_id", "unknown_files", b"unknown_files", "while_running", b"while_running"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -842,8 +849,12 @@ class RestoreCheckpointResponse(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
     PRE_RESTORE_CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
+    LEFT_ALONE_FIELD_NUMBER: _builtins.int
+    LEFT_ALONE_COUNT_FIELD_NUMBER: _builtins.int
     pre_restore_checkpoint_id: _builtins.str
     """Checkpoint of the state before the restore. Empty with `dry_run`."""
+    left_alone_count: _builtins.int
+    """How many were left alone, also those that are not listed."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileChange]:
         """What changed, without patches. At most 10000 are listed."""
@@ -852,16 +863,25 @@ class RestoreCheckpointResponse(_message.Message):
     def summary(self) -> Global___ChangeSummary:
         """Counts of all changes."""
 
+    @_builtins.property
+    def left_alone(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Paths that differ from the checkpoint and were left alone, because they are
+        now what no checkpoint can save: too large, unreadable, special, or left out
+        by the patterns. At most 1000 are listed.
+        """
+
     def __init__(
         self,
         *,
         changes: _abc.Iterable[Global___FileChange] | None = ...,
         summary: Global___ChangeSummary | None = ...,
         pre_restore_checkpoint_id: _builtins.str = ...,
+        left_alone: _abc.Iterable[_builtins.bytes] | None = ...,
+        left_alone_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "pre_restore_checkpoint_id", b"pre_restore_checkpoint_id", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "left_alone", b"left_alone", "left_alone_count", b"left_alone_count", "pre_restore_checkpoint_id", b"pre_restore_checkpoint_id", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -288,8 +288,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Details: RetryInfo.
     """
     ERROR_REASON_GIT_NOT_FOUND: _ErrorReason.ValueType  # 123
-    """FAILED_PRECONDITION: the target has no usable git.
-    Do: install git there.
+    """FAILED_PRECONDITION: the target lacks a program that checkpoints need there:
+    find, stat, xargs or tar. (Git is not one of them: the store is the server's.)
+    Do: install it there.
     Metadata: `detail`.
     """
     ERROR_REASON_CHECKPOINT_LIMIT: _ErrorReason.ValueType  # 124
@@ -584,8 +585,9 @@ Do: retry after the delay.
 Details: RetryInfo.
 """
 ERROR_REASON_GIT_NOT_FOUND: ErrorReason.ValueType  # 123
-"""FAILED_PRECONDITION: the target has no usable git.
-Do: install git there.
+"""FAILED_PRECONDITION: the target lacks a program that checkpoints need there:
+find, stat, xargs or tar. (Git is not one of them: the store is the server's.)
+Do: install it there.
 Metadata: `detail`.
 """
 ERROR_REASON_CHECKPOINT_LIMIT: ErrorReason.ValueType  # 124

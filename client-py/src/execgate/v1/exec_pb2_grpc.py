@@ -97,7 +97,8 @@ class ExecServiceServicer(object):
         FAILED_PRECONDITION / SESSION_BUSY, SESSION_ENDED, GENERATION_MISMATCH, NO_SHELL;
         ALREADY_EXISTS / EXECUTION_ID_REUSED; NOT_FOUND / EXECUTION_EXPIRED,
         SECRET_NOT_FOUND; RESOURCE_EXHAUSTED / EXECUTION_LIMIT; UNAVAILABLE /
-        TARGET_UNAVAILABLE, AUDIT_UNAVAILABLE, SERVER_DRAINING.
+        TARGET_UNAVAILABLE, AUDIT_UNAVAILABLE, SERVER_DRAINING. Where a checkpoint comes
+        before the command, also what CreateCheckpoint answers; nothing has run then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

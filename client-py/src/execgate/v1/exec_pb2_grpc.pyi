@@ -53,7 +53,8 @@ class ExecServiceStub:
     FAILED_PRECONDITION / SESSION_BUSY, SESSION_ENDED, GENERATION_MISMATCH, NO_SHELL;
     ALREADY_EXISTS / EXECUTION_ID_REUSED; NOT_FOUND / EXECUTION_EXPIRED,
     SECRET_NOT_FOUND; RESOURCE_EXHAUSTED / EXECUTION_LIMIT; UNAVAILABLE /
-    TARGET_UNAVAILABLE, AUDIT_UNAVAILABLE, SERVER_DRAINING.
+    TARGET_UNAVAILABLE, AUDIT_UNAVAILABLE, SERVER_DRAINING. Where a checkpoint comes
+    before the command, also what CreateCheckpoint answers; nothing has run then.
     """
     Attach: _grpc.UnaryStreamMultiCallable[_exec_pb2.AttachRequest, _exec_pb2.AttachResponse]
     """Attach follows an execution that exists, from given offsets on, also one that
@@ -147,7 +148,8 @@ class ExecServiceAsyncStub(ExecServiceStub):
     FAILED_PRECONDITION / SESSION_BUSY, SESSION_ENDED, GENERATION_MISMATCH, NO_SHELL;
     ALREADY_EXISTS / EXECUTION_ID_REUSED; NOT_FOUND / EXECUTION_EXPIRED,
     SECRET_NOT_FOUND; RESOURCE_EXHAUSTED / EXECUTION_LIMIT; UNAVAILABLE /
-    TARGET_UNAVAILABLE, AUDIT_UNAVAILABLE, SERVER_DRAINING.
+    TARGET_UNAVAILABLE, AUDIT_UNAVAILABLE, SERVER_DRAINING. Where a checkpoint comes
+    before the command, also what CreateCheckpoint answers; nothing has run then.
     """
     Attach: _aio.UnaryStreamMultiCallable[_exec_pb2.AttachRequest, _exec_pb2.AttachResponse]  # type: ignore[assignment]
     """Attach follows an execution that exists, from given offsets on, also one that
@@ -244,7 +246,8 @@ class ExecServiceServicer(metaclass=_abc_1.ABCMeta):
         FAILED_PRECONDITION / SESSION_BUSY, SESSION_ENDED, GENERATION_MISMATCH, NO_SHELL;
         ALREADY_EXISTS / EXECUTION_ID_REUSED; NOT_FOUND / EXECUTION_EXPIRED,
         SECRET_NOT_FOUND; RESOURCE_EXHAUSTED / EXECUTION_LIMIT; UNAVAILABLE /
-        TARGET_UNAVAILABLE, AUDIT_UNAVAILABLE, SERVER_DRAINING.
+        TARGET_UNAVAILABLE, AUDIT_UNAVAILABLE, SERVER_DRAINING. Where a checkpoint comes
+        before the command, also what CreateCheckpoint answers; nothing has run then.
         """
 
     @_abc_1.abstractmethod

@@ -72,7 +72,8 @@ class SessionServiceServicer(object):
         SETTING_NOT_ALLOWED; FAILED_PRECONDITION / SHELL_NOT_FOUND, FENCE_UNAVAILABLE,
         HOST_KEY_MISMATCH, HOST_KEY_UNKNOWN, TARGET_AUTH_FAILED, SESSION_ENDED;
         RESOURCE_EXHAUSTED / SESSION_LIMIT; UNAVAILABLE / TARGET_UNAVAILABLE,
-        SHELL_START_FAILED, AUDIT_UNAVAILABLE, SERVER_DRAINING.
+        SHELL_START_FAILED, AUDIT_UNAVAILABLE, SERVER_DRAINING. With `from_checkpoint`
+        also what RestoreCheckpoint answers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -69,7 +69,8 @@ class SessionServiceStub:
     SETTING_NOT_ALLOWED; FAILED_PRECONDITION / SHELL_NOT_FOUND, FENCE_UNAVAILABLE,
     HOST_KEY_MISMATCH, HOST_KEY_UNKNOWN, TARGET_AUTH_FAILED, SESSION_ENDED;
     RESOURCE_EXHAUSTED / SESSION_LIMIT; UNAVAILABLE / TARGET_UNAVAILABLE,
-    SHELL_START_FAILED, AUDIT_UNAVAILABLE, SERVER_DRAINING.
+    SHELL_START_FAILED, AUDIT_UNAVAILABLE, SERVER_DRAINING. With `from_checkpoint`
+    also what RestoreCheckpoint answers.
     """
     GetSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.GetSessionRequest, _session_pb2.GetSessionResponse]
     """GetSession describes one session, also one that ended a short while ago.
@@ -125,7 +126,8 @@ class SessionServiceAsyncStub(SessionServiceStub):
     SETTING_NOT_ALLOWED; FAILED_PRECONDITION / SHELL_NOT_FOUND, FENCE_UNAVAILABLE,
     HOST_KEY_MISMATCH, HOST_KEY_UNKNOWN, TARGET_AUTH_FAILED, SESSION_ENDED;
     RESOURCE_EXHAUSTED / SESSION_LIMIT; UNAVAILABLE / TARGET_UNAVAILABLE,
-    SHELL_START_FAILED, AUDIT_UNAVAILABLE, SERVER_DRAINING.
+    SHELL_START_FAILED, AUDIT_UNAVAILABLE, SERVER_DRAINING. With `from_checkpoint`
+    also what RestoreCheckpoint answers.
     """
     GetSession: _aio.UnaryUnaryMultiCallable[_session_pb2.GetSessionRequest, _session_pb2.GetSessionResponse]  # type: ignore[assignment]
     """GetSession describes one session, also one that ended a short while ago.
@@ -184,7 +186,8 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         SETTING_NOT_ALLOWED; FAILED_PRECONDITION / SHELL_NOT_FOUND, FENCE_UNAVAILABLE,
         HOST_KEY_MISMATCH, HOST_KEY_UNKNOWN, TARGET_AUTH_FAILED, SESSION_ENDED;
         RESOURCE_EXHAUSTED / SESSION_LIMIT; UNAVAILABLE / TARGET_UNAVAILABLE,
-        SHELL_START_FAILED, AUDIT_UNAVAILABLE, SERVER_DRAINING.
+        SHELL_START_FAILED, AUDIT_UNAVAILABLE, SERVER_DRAINING. With `from_checkpoint`
+        also what RestoreCheckpoint answers.
         """
 
     @_abc_1.abstractmethod
