@@ -23,7 +23,13 @@ MODULES = sorted(
     if not module.ispkg and not module.name.startswith("execgate.v1")
 )
 
-PAGES = ["client-py/README.md", "README.md", "docs/python.md", "docs/testing-agents.md"]
+PAGES = [
+    "client-py/README.md",
+    "README.md",
+    "docs/python.md",
+    "docs/testing-agents.md",
+    "docs/undo.md",
+]
 
 #: Far above what an example takes, in seconds.
 LIMIT_SECONDS = 60

@@ -110,6 +110,7 @@ async fn without_the_token_no_service_answers_over_tcp() {
             mut sessions,
             mut execs,
             mut audits,
+            mut checkpoints,
         } = Client::new(server.tcp().await, token.clone());
         let answers = [
             refused(
@@ -119,6 +120,11 @@ async fn without_the_token_no_service_answers_over_tcp() {
             ),
             refused(execs.exec(v1::ExecRequest::default()).await),
             refused(audits.get_audit_head(v1::GetAuditHeadRequest {}).await),
+            refused(
+                checkpoints
+                    .list_checkpoints(v1::ListCheckpointsRequest::default())
+                    .await,
+            ),
         ];
         for answer in answers {
             let told = (answer.code, answer.reason.as_str());

@@ -263,3 +263,54 @@ async fn an_execution_is_followed_from_an_offset_on() {
     let error = session.attach("absent").await.unwrap_err();
     assert_eq!(error.reason(), Some(ErrorReason::ExecutionNotFound));
 }
+
+#[tokio::test]
+async fn checkpoints_are_made_compared_and_restored() {
+    let server = Server::start_with("[policy]\nname = \"open\"\n");
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(
+        folder.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o777),
+    )
+    .unwrap();
+    let client = connect(&server).await;
+    let directory = folder.path().display().to_string();
+    let session = client.session().workspace(directory).await.unwrap();
+    session.run("echo one >file").await.unwrap();
+    let saved = session.checkpoint(Default::default()).await.unwrap();
+    session.run("echo two >file; echo x >new").await.unwrap();
+    let changes: Vec<_> = session.diff(&saved.checkpoint_id, 1000).collect().await;
+    let changes: Vec<_> = changes.into_iter().map(Result::unwrap).collect();
+    let patches: Vec<&[u8]> = changes.iter().map(|change| &change.patch[..]).collect();
+    assert_eq!(
+        patches,
+        [
+            &b"--- a/file\n+++ b/file\n@@ -1 +1 @@\n-one\n+two\n"[..],
+            b"--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+x\n",
+        ]
+    );
+    let restored = session.restore_to(&saved.checkpoint_id).await.unwrap();
+    assert_eq!(session.run("cat *").await.unwrap().stdout_text(), "one\n");
+    let all: Vec<_> = client.checkpoints(Default::default()).collect().await;
+    let ids: Vec<_> = all
+        .into_iter()
+        .map(|one| one.unwrap().checkpoint_id)
+        .collect();
+    let expected = [&restored.pre_restore_checkpoint_id, &saved.checkpoint_id];
+    assert_eq!(ids, expected.map(Clone::clone));
+    client
+        .delete_checkpoint(&saved.checkpoint_id)
+        .await
+        .unwrap();
+    let gone = client.checkpoint(&saved.checkpoint_id).await.unwrap_err();
+    assert_eq!(gone.reason(), Some(ErrorReason::CheckpointNotFound));
+    let missing = client.diff(proto::DiffCheckpointRequest {
+        checkpoint_id: saved.checkpoint_id,
+        against: Some(proto::diff_checkpoint_request::Against::Workspace(
+            Default::default(),
+        )),
+        ..Default::default()
+    });
+    let missing: Vec<_> = missing.collect().await;
+    assert!(matches!(missing.as_slice(), [Err(_)]), "{missing:?}");
+}

@@ -36,3 +36,4 @@ mod ssh_targets;
 mod sshd;
 mod stop;
 mod support;
+mod undo;

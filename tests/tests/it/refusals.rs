@@ -217,14 +217,11 @@ async fn what_is_not_there_yet_says_so() {
     let server = Server::start();
     let mut client = server.client().await;
     client.session("s").await;
-    let checkpoint = v1::CreateSessionRequest {
-        from_checkpoint: "c".into(),
-        ..Default::default()
-    };
-    let answer = refused(client.sessions.create_session(checkpoint).await);
+    let update = v1::UpdateSessionRequest::default();
+    let answer = refused(client.sessions.update_session(update).await);
     let told = (answer.code, answer.reason.as_str());
     assert_eq!(told, (Code::Unimplemented, "NOT_IMPLEMENTED"));
-    assert_eq!(answer.metadata["missing"], "field from_checkpoint");
+    assert_eq!(answer.metadata["missing"], "method UpdateSession");
 }
 
 #[tokio::test]

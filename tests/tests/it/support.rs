@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use execgate_proto::v1;
 use execgate_proto::v1::audit_service_client::AuditServiceClient;
+use execgate_proto::v1::checkpoint_service_client::CheckpointServiceClient;
 use execgate_proto::v1::exec_event::Kind;
 use execgate_proto::v1::exec_service_client::ExecServiceClient;
 use execgate_proto::v1::session_service_client::SessionServiceClient;
@@ -262,6 +263,7 @@ pub(crate) struct Client {
     pub(crate) sessions: SessionServiceClient<Authed>,
     pub(crate) execs: ExecServiceClient<Authed>,
     pub(crate) audits: AuditServiceClient<Authed>,
+    pub(crate) checkpoints: CheckpointServiceClient<Authed>,
 }
 
 impl Client {
@@ -270,7 +272,8 @@ impl Client {
         Self {
             sessions: SessionServiceClient::new(channel.clone()),
             execs: ExecServiceClient::new(channel.clone()),
-            audits: AuditServiceClient::new(channel),
+            audits: AuditServiceClient::new(channel.clone()),
+            checkpoints: CheckpointServiceClient::new(channel),
         }
     }
 
