@@ -25,6 +25,7 @@ fn check_error(text: &str, expected: &str) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one text: the whole configuration")]
 fn without_a_file_everything_has_a_default() {
     let config = Config::load(None, Overrides::default(), &variables).unwrap();
     let expected = r#"listen = ["unix:/home/agent/.local/state/execgate/execgate.sock", "127.0.0.1:7443"]

@@ -103,10 +103,15 @@ impl Writer {
         usize::try_from(self.0 % below as u64).unwrap()
     }
 
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        let number = self.next(all.len());
+        *all.get(number).unwrap()
+    }
+
     /// A path of up to three names, relative to the workspace.
     fn path(&mut self) -> Vec<u8> {
         let depth = 1 + self.next(3);
-        let names: Vec<&[u8]> = (0..depth).map(|_| NAMES[self.next(NAMES.len())]).collect();
+        let names: Vec<&[u8]> = (0..depth).map(|_| self.one_of(&NAMES)).collect();
         [b"./".to_vec(), names.join(&b'/')].concat()
     }
 
@@ -160,11 +165,11 @@ impl Writer {
                 format!("{assign}[ -d \"$q\" ] || mv -f -- \"$p\" \"$q\" {quiet}\n")
             }
             7 => {
-                let mode = ["600", "755", "444", "4755", "640", "664"][self.next(6)];
+                let mode = self.one_of(&["600", "755", "444", "4755", "640", "664"]);
                 format!("[ -f \"$p\" ] && [ ! -h \"$p\" ] && chmod {mode} \"$p\" {quiet}\n")
             }
             8 => {
-                let mode = ["700", "755", "555", "1777", "2755", "775"][self.next(6)];
+                let mode = self.one_of(&["700", "755", "555", "1777", "2755", "775"]);
                 format!("[ -d \"$p\" ] && [ ! -h \"$p\" ] && chmod {mode} \"$p\" {quiet}\n")
             }
             9 => {
