@@ -99,7 +99,7 @@ def test_a_recording_is_an_asciicast(server: Server) -> None:
     gate.run("printf 'gr\\303\\274n\\n'; false")
     audits = audit_pb2_grpc.AuditServiceStub(gate.channel)
 
-    def export(form: audit_pb2.RecordingFormat) -> list[object]:
+    def export(form: audit_pb2.RecordingFormat.ValueType) -> list[object]:
         request = audit_pb2.ExportRecordingRequest(session_id=gate.session_id, format=form)
         pieces = gate.call(audits.ExportRecording, request)
         data = b"".join(piece.data for piece in pieces).decode()
