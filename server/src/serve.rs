@@ -332,6 +332,7 @@ fn log_options(config: &Config, dir: &DataDir) -> Result<SegmentLogOptions, Serv
         },
         segment_bytes: audit.segment_bytes,
         signer: Some(Arc::new(signer)),
+        previous_keys: audit.previous_keys()?,
         export: HeadExport {
             file: audit.head_file.clone(),
             command: audit.head_command.clone(),

@@ -9,8 +9,8 @@
 //! answers. After the first failure nothing is written any more: fail closed.
 //!
 //! Two threads follow what has been written, by reading it again: one hashes it into the
-//! tree, signs heads and applies retention ([`sealer`]), one keeps the index for queries
-//! ([`indexer`]). Neither is on the way of a command, and what they make can be made anew.
+//! tree, signs heads and applies retention (`sealer`), one keeps the index for queries
+//! (`indexer`). Neither is on the way of a command, and what they make can be made anew.
 
 mod cursor;
 mod directory;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use execgate_core::audit::NoteVerifier;
 use execgate_engine::audit::{MAX_SEGMENT_BYTES, SEGMENT_BYTES};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,8 @@ pub struct Audit {
     /// none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
+    /// Keys that signed before, as verifiers read them.
+    pub previous_keys: Vec<String>,
     /// A file that always holds the newest signed head.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head_file: Option<PathBuf>,
@@ -44,6 +47,7 @@ impl Default for Audit {
             max_age: Lifetime::Unlimited,
             max_bytes: 0,
             key_file: None,
+            previous_keys: Vec::new(),
             head_file: None,
             head_command: Vec::new(),
         }
@@ -68,6 +72,22 @@ impl Audit {
                 problem: format!("{} is less than two segments", self.max_bytes),
             });
         }
-        Ok(())
+        self.previous_keys().map(drop)
+    }
+
+    /// The keys that signed before.
+    ///
+    /// # Errors
+    /// Where one of them is none.
+    pub fn previous_keys(&self) -> Result<Vec<NoteVerifier>, ConfigError> {
+        self.previous_keys
+            .iter()
+            .map(|key| {
+                NoteVerifier::parse(key).map_err(|error| ConfigError::Value {
+                    key: "audit.previous_keys",
+                    problem: format!("`{key}`: {error}"),
+                })
+            })
+            .collect()
     }
 }

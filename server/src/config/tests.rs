@@ -83,6 +83,7 @@ sync = true
 segment_bytes = 16777216
 max_age = "none"
 max_bytes = 0
+previous_keys = []
 head_command = []
 
 [ssh]

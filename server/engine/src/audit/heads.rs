@@ -22,7 +22,7 @@ const NOTE_LINES: usize = 5;
 /// Bytes of the heads that are read: a million of them, years of work.
 const MAX_HEADS_BYTES: u64 = 256 * 1024 * 1024;
 /// How long the command that takes a head may run.
-const COMMAND_LIMIT: Duration = Duration::from_secs(10);
+const COMMAND_LIMIT: Duration = Duration::from_secs(5);
 /// How often it is looked whether it has ended.
 const COMMAND_LOOK: Duration = Duration::from_millis(20);
 

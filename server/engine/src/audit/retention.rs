@@ -11,8 +11,8 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime};
 
 use execgate_core::audit::{
-    AuditBody, Micros, NewRecord, NoteSigner, ResumePoint, RetentionApplied, RetentionReason,
-    SYSTEM_PRINCIPAL,
+    AuditBody, Micros, NewRecord, NoteSigner, NoteVerifier, ResumePoint, RetentionApplied,
+    RetentionReason, SYSTEM_PRINCIPAL,
 };
 use tokio::sync::{Semaphore, oneshot};
 
@@ -20,7 +20,7 @@ use super::Durability;
 use super::directory::Directory;
 use super::error::AuditError;
 use super::heads::replace;
-use super::sealer::{STUB_NAME, read_note};
+use super::sealer::{STUB_NAME, keys, resume_point};
 use super::segment::{SegmentLines, Step, list_segments};
 use super::writer::{Job, Message};
 
@@ -84,15 +84,16 @@ impl Retainer {
     pub(super) fn apply(
         &mut self,
         dir: &Directory,
-        signer: &NoteSigner,
+        (signer, previous): (&NoteSigner, &[NoteVerifier]),
         covered: u64,
     ) -> Result<Option<u64>, AuditError> {
         self.looked = Some(Instant::now());
-        remove_leftovers(dir, signer)?;
+        let keys = keys(signer, previous);
+        remove_leftovers(dir, &keys)?;
         let Some(removal) = self.plan(dir.path(), covered)? else {
             return Ok(None);
         };
-        let point = resume_at(dir.path(), signer, removal.first)?;
+        let point = resume_at(dir.path(), &keys, removal.first)?;
         let body = RetentionApplied {
             first_sequence: removal.first,
             kept_hash: point.previous,
@@ -178,7 +179,8 @@ impl Retainer {
             answer,
             permit,
         };
-        let _writer_gone = self.writer.send(Message::Append(Box::new(job)));
+        // A writer that is gone takes no job: it has to go at once, and its answer with it.
+        drop(self.writer.send(Message::Append(Box::new(job))));
         answered
             .blocking_recv()
             .unwrap_or(Err(AuditError::Closed))
@@ -186,15 +188,9 @@ impl Retainer {
     }
 }
 
-/// The stub, if there is one that our key has signed.
-fn stub(dir: &Path, signer: &NoteSigner) -> Result<Option<ResumePoint>, AuditError> {
-    let note = read_note(dir, STUB_NAME)?;
-    Ok(note.and_then(|note| ResumePoint::open(signer.verifier(), &note).ok()))
-}
-
 /// Removes segments that a stub says are gone: a crash came before they were.
-fn remove_leftovers(dir: &Directory, signer: &NoteSigner) -> Result<(), AuditError> {
-    let Some(stub) = stub(dir.path(), signer)? else {
+fn remove_leftovers(dir: &Directory, keys: &[NoteVerifier]) -> Result<(), AuditError> {
+    let Some(stub) = resume_point(dir.path(), STUB_NAME, keys)? else {
         return Ok(());
     };
     for pair in list_segments(dir.path())?.windows(2) {
@@ -209,8 +205,8 @@ fn remove_leftovers(dir: &Directory, signer: &NoteSigner) -> Result<(), AuditErr
 
 /// The resume point before `first`. Everything before it is verified once more: what does
 /// not verify is evidence, and stays.
-fn resume_at(dir: &Path, signer: &NoteSigner, first: u64) -> Result<ResumePoint, AuditError> {
-    let mut point = stub(dir, signer)?.unwrap_or_default();
+fn resume_at(dir: &Path, keys: &[NoteVerifier], first: u64) -> Result<ResumePoint, AuditError> {
+    let mut point = resume_point(dir, STUB_NAME, keys)?.unwrap_or_default();
     let mut chain = point.chain();
     for (segment, path) in list_segments(dir)? {
         if segment >= first {

@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
-use execgate_core::audit::{Digest, MAX_NOTE_BYTES, Micros, NoteSigner, ResumePoint, TreeHead};
+use execgate_core::audit::{
+    Digest, MAX_NOTE_BYTES, Micros, NoteSigner, NoteVerifier, ResumePoint, TreeHead,
+};
 use tokio::sync::{oneshot, watch};
 
 use super::AuditHead;
@@ -48,6 +50,8 @@ pub(super) const STUB_NAME: &str = "stub";
 pub(super) struct SealerParts {
     pub(super) dir: Arc<Directory>,
     pub(super) signer: Arc<NoteSigner>,
+    /// Keys that signed before it: what they left is gone on from.
+    pub(super) previous: Vec<NoteVerifier>,
     pub(super) sync: SyncMode,
     pub(super) export: HeadExport,
     pub(super) head: watch::Receiver<AuditHead>,
@@ -72,22 +76,25 @@ pub(super) struct Sealer {
     kept: Option<Instant>,
     /// When a head was last told to the server's log, which need not have each of many.
     logged: Option<Instant>,
+    /// What was wrong the last time.
+    problem: Option<String>,
 }
 
 impl Sealer {
     /// Reads what was left behind. Refuses a log that is shorter than its newest head.
     pub(super) fn open(mut parts: SealerParts) -> Result<Self, AuditError> {
         let (heads, newest) = Heads::open(Arc::clone(&parts.dir))?;
-        let verifier = parts.signer.verifier();
+        let keys = keys(&parts.signer, &parts.previous);
         let newest = newest.and_then(|note| {
-            let head = verifier.open_head(&note).ok()?;
+            let opened = |key: &NoteVerifier| Some((key.clone(), key.open_head(&note).ok()?));
+            let (verifier, head) = keys.iter().find_map(opened)?;
             Some(SignedHead {
                 head,
                 // Told only once the tree has come that far.
                 hash: Digest::default(),
                 time: Micros::default(),
                 note,
-                verifier: verifier.clone(),
+                verifier,
             })
         });
         let last = parts.head.borrow().sequence;
@@ -101,7 +108,7 @@ impl Sealer {
                 signed: newest.head.size,
             });
         }
-        let point = starting_point(parts.dir.path(), &parts.signer, last)?;
+        let point = starting_point(parts.dir.path(), &keys, last)?;
         let export = std::mem::take(&mut parts.export);
         Ok(Self {
             exporter: Exporter::start(export)?,
@@ -113,6 +120,7 @@ impl Sealer {
             unsigned_since: None,
             kept: None,
             logged: None,
+            problem: None,
             parts,
         })
     }
@@ -144,9 +152,7 @@ impl Sealer {
             } else {
                 self.keep_tree();
             }
-            if let Err(error) = &worked {
-                tracing::error!(%error, "audit heads are not signed");
-            }
+            self.tell(&worked);
             wait = self.next_wait(worked.is_err());
             if let Some(answer) = asked.take() {
                 answer_head(answer, worked, self.signed.clone(), self.point.previous);
@@ -158,6 +164,17 @@ impl Sealer {
                 return;
             }
         }
+    }
+
+    /// Says once that something is wrong, and not each time that it is tried again.
+    fn tell(&mut self, worked: &Result<(), AuditError>) {
+        let problem = worked.as_ref().err().map(ToString::to_string);
+        if let Some(error) = &problem
+            && self.problem != problem
+        {
+            tracing::error!(error, "audit heads are not signed");
+        }
+        self.problem = problem;
     }
 
     /// Reads all there is, and signs if it is time or wanted.
@@ -302,7 +319,11 @@ impl Sealer {
         if !retainer.is_due() {
             return;
         }
-        match retainer.apply(&self.parts.dir, &self.parts.signer, covered) {
+        match retainer.apply(
+            &self.parts.dir,
+            (&self.parts.signer, &self.parts.previous),
+            covered,
+        ) {
             Ok(None) => {}
             Ok(Some(removed)) => {
                 let verifier = self.parts.signer.verifier();
@@ -327,17 +348,36 @@ fn answer_head(
     let _gone = answer.send(head);
 }
 
-/// Where the tree goes on: the nearest place before `last` that is signed by our key.
-fn starting_point(dir: &Path, signer: &NoteSigner, last: u64) -> Result<ResumePoint, AuditError> {
+/// The keys whose notes count: the one that signs, and those before it.
+pub(super) fn keys(signer: &NoteSigner, previous: &[NoteVerifier]) -> Vec<NoteVerifier> {
+    let mut keys = vec![signer.verifier().clone()];
+    keys.extend_from_slice(previous);
+    keys
+}
+
+/// Where the tree goes on: the nearest place before `last` that one of our keys has signed.
+fn starting_point(dir: &Path, keys: &[NoteVerifier], last: u64) -> Result<ResumePoint, AuditError> {
     for name in [TREE_NAME, STUB_NAME] {
-        if let Some(note) = read_note(dir, name)?
-            && let Ok(point) = ResumePoint::open(signer.verifier(), &note)
+        if let Some(point) = resume_point(dir, name, keys)?
             && point.frontier.size() <= last
         {
             return Ok(point);
         }
     }
     Ok(ResumePoint::default())
+}
+
+/// The resume point in a file, if one of our keys has signed it.
+pub(super) fn resume_point(
+    dir: &Path,
+    name: &str,
+    keys: &[NoteVerifier],
+) -> Result<Option<ResumePoint>, AuditError> {
+    let note = read_note(dir, name)?;
+    Ok(note.and_then(|note| {
+        keys.iter()
+            .find_map(|key| ResumePoint::open(key, &note).ok())
+    }))
 }
 
 /// The note in a file, if there is one.

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use execgate_core::audit::{Appended, AuditBody, Micros, NewRecord, NoteSigner};
+use execgate_core::audit::{Appended, AuditBody, Micros, NewRecord, NoteSigner, NoteVerifier};
 use futures::future::{BoxFuture, FutureExt};
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -59,6 +59,8 @@ pub struct SegmentLogOptions {
     pub segment_bytes: u64,
     /// The key that signs heads; without one there are none, and retention removes nothing.
     pub signer: Option<Arc<NoteSigner>>,
+    /// Keys that signed before it. What they left of removed records is still trusted.
+    pub previous_keys: Vec<NoteVerifier>,
     /// Where heads go beside the log.
     pub export: HeadExport,
     /// How long records are kept.
@@ -83,6 +85,7 @@ impl Default for SegmentLogOptions {
             sync: SyncMode::default(),
             segment_bytes: SEGMENT_BYTES,
             signer: None,
+            previous_keys: Vec::new(),
             export: HeadExport::default(),
             retention: LogRetention::default(),
             index: IndexMode::default(),
@@ -325,6 +328,7 @@ fn start_sealer(
     let sealer = Sealer::open(SealerParts {
         dir,
         signer,
+        previous: options.previous_keys.clone(),
         sync: options.sync,
         export: options.export.clone(),
         head: writer.head(),

@@ -191,7 +191,11 @@ impl Writer {
             };
             self.commit(&mut group);
             if let Some(Message::Sync { answer }) = other {
-                let _caller_gone = answer.send(self.finish());
+                let synced = self.finish();
+                if let Err(error) = &synced {
+                    self.fail(error.clone());
+                }
+                let _caller_gone = answer.send(synced);
             } else if let Some(Message::Close { answer }) = other {
                 // Who still waits for an answer, a follower perhaps, gets none.
                 drop(inbox);

@@ -3,6 +3,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use execgate_core::audit::NoteSigner;
+
 use super::conformance::signer;
 use super::*;
 
@@ -230,4 +232,39 @@ async fn without_space_for_a_segment_nothing_begins_and_what_runs_is_recorded() 
     append(&log, intent("b")).await;
     log.close().await.unwrap();
     assert_eq!(check(&place.dir).defect, None);
+}
+
+#[tokio::test]
+async fn a_log_goes_on_under_another_key_also_after_retention() {
+    let place = place();
+    let bounded = || SegmentLogOptions {
+        retention: LogRetention {
+            max_age: None,
+            max_bytes: Some(2 * 4096),
+        },
+        ..signed()
+    };
+    let other = Arc::new(NoteSigner::from_seed(&zeroize::Zeroizing::new([8; 32])));
+    let rotated = || SegmentLogOptions {
+        signer: Some(Arc::clone(&other)),
+        previous_keys: vec![signer().verifier().clone()],
+        ..bounded()
+    };
+    for options in [bounded(), rotated(), rotated()] {
+        let log = SegmentLog::open(&place.dir, options, NOW).unwrap();
+        let first = list_segments(&place.dir).unwrap()[0].0;
+        for number in 0..60 {
+            append(&log, stopped(&format!("{number} {}", "x".repeat(100)))).await;
+        }
+        log.signed_head().await.unwrap();
+        log.close().await.unwrap();
+        let log = SegmentLog::open(&place.dir, rotated(), NOW).unwrap();
+        until(|| list_segments(&place.dir).unwrap()[0].0 > first).await;
+        log.close().await.unwrap();
+    }
+    let both = VerifyRequest {
+        keys: vec![signer().verifier().clone(), other.verifier().clone()],
+        ..VerifyRequest::default()
+    };
+    assert_eq!(verify_directory(&place.dir, &both).unwrap().defect, None);
 }
