@@ -64,7 +64,7 @@ fn varied(number: u64) -> NewRecord {
         }),
         _ => AuditBody::ExecutionOutcome(ExecutionOutcome {
             outcome: AuditOutcome::Exit {
-                code: i32::from(number % 2 == 0),
+                code: i32::from(number.is_multiple_of(2)),
             },
             cause: match number % 4 {
                 0 => AuditCause::Timeout,
