@@ -157,9 +157,8 @@ async fn files_that_change_while_they_are_read_are_whole_or_named() {
             .await;
         for _ in 0..5 {
             let saved = story.save().await;
-            let named = saved.omitted.iter().any(|file| {
-                &file.path[..] == b"log" && file.reason() == v1::OmissionReason::Changing
-            });
+            // It may also have grown too large meanwhile.
+            let named = saved.omitted.iter().any(|file| &file.path[..] == b"log");
             assert_eq!(saved.file_count + u64::from(named), 2, "{saved:?}");
         }
         story.run("kill %1; wait").await;
