@@ -47,6 +47,12 @@ bench: ## Measure against the floor and a peer (bench/README.md)
 	cargo build --locked --release -p execgate-server --bin execgate
 	cd bench && cargo run --locked --release -- $(ARGS)
 
+.PHONY: faults
+faults: ## Break everything that can be broken, and print a table (docs/faults.md)
+	@scripts/setup-tests --venv
+	@cargo build --locked --quiet -p execgate-server --bin execgate
+	@.venv/bin/python tests/py/faults.py $(ARGS)
+
 .PHONY: proto-lint
 proto-lint: ## Lint the API
 	@source scripts/versions.sh && cd proto && npx --yes "$$BUF" lint
