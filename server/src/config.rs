@@ -13,6 +13,7 @@ mod duration;
 mod error;
 mod fence;
 mod file;
+mod identity;
 mod listen;
 mod otel;
 mod secret;
@@ -37,6 +38,7 @@ pub use duration::{HumanDuration, Lifetime};
 pub use error::ConfigError;
 pub use fence::{Fence, NetworkAccess, NetworkWord, Profile, RequiredControl};
 pub use file::FileConfig;
+pub use identity::{ClientCertificatesWord, Identity, Jwt, Tls};
 pub use listen::{DEFAULT_TCP_PORT, ListenAddress};
 pub use secret::{InjectedSecret, NamedSecretKeys, RegisteredSecret, SecretSource, SecretText};
 pub use sections::{
@@ -56,6 +58,8 @@ const STATE_NAME: &str = "execgate";
 pub struct Config {
     /// Where the server listens.
     pub listen: Vec<ListenAddress>,
+    /// Whether other machines may call without TLS.
+    pub insecure_plaintext_listeners: bool,
     /// Where it keeps its token, keys and audit log.
     pub data_dir: PathBuf,
     /// How many sessions, and for how long.
@@ -84,6 +88,11 @@ pub struct Config {
     pub ssh: Ssh,
     /// What the server tells of itself.
     pub telemetry: Telemetry,
+    /// How TCP is protected; not, where it is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Who callers may be.
+    pub identity: Identity,
 }
 
 /// What flags and variables say, over what the file says.
@@ -99,6 +108,8 @@ pub struct Overrides {
     pub log: Option<String>,
     /// Replaces `telemetry.log_format`.
     pub log_format: Option<LogFormat>,
+    /// Sets `insecure_plaintext_listeners`.
+    pub insecure_plaintext_listeners: bool,
 }
 
 /// Looks a variable up; a parameter, so that tests need not change their own.
@@ -144,6 +155,8 @@ impl Config {
                 Some(listen) => listen,
                 None => default_listen(&data_dir)?,
             },
+            insecure_plaintext_listeners: file.insecure_plaintext_listeners
+                || overrides.insecure_plaintext_listeners,
             data_dir,
             sessions: file.sessions,
             limits: file.limits,
@@ -158,6 +171,8 @@ impl Config {
             audit: file.audit,
             ssh: file.ssh.load(variables)?,
             telemetry,
+            tls: file.tls,
+            identity: file.identity,
         };
         config.validate()?;
         Ok(config)
@@ -192,6 +207,11 @@ impl Config {
         self.fence.validate()?;
         self.audit.validate()?;
         self.telemetry.validate()?;
+        self.identity.validate()?;
+        if let Some(tls) = &self.tls {
+            tls.validate()?;
+        }
+        self.check_plaintext()?;
         for (index, address) in self.listen.iter().enumerate() {
             if self
                 .listen
@@ -207,6 +227,24 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+impl Config {
+    /// Nobody listens in plaintext where others can reach it, unless that was said in as many
+    /// words.
+    fn check_plaintext(&self) -> Result<(), ConfigError> {
+        let open = self.listen.iter().find(|address| address.is_remote());
+        match (open, &self.tls, self.insecure_plaintext_listeners) {
+            (Some(address), None, false) => Err(ConfigError::Value {
+                key: "listen",
+                problem: format!(
+                    "`{address}` is not a loopback address: without `[tls]` the server listens on \
+                     127.0.0.1, [::1] or a Unix socket only"
+                ),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 

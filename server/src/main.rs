@@ -12,7 +12,7 @@ use execgate_server::cli::{Cli, Command, Task};
 use execgate_server::config::Config;
 use execgate_server::redact::{self, Report};
 use execgate_server::serve::serve;
-use execgate_server::{audit_check, health, init, policy_check};
+use execgate_server::{audit_check, health, init, key, policy_check};
 
 /// Exit code for a configuration that is no good, as clap has for arguments.
 const EXIT_USAGE: u8 = 2;
@@ -42,8 +42,11 @@ fn main() -> ExitCode {
             telemetry.close();
             code(served)
         }
+        Ok(Task::Key { config, command }) => code(key::run(&config, &command)),
         Ok(Task::Policy(command)) => policy_check::run(&command),
-        Ok(Task::Health { config, timeout }) => code(health::check(&config.listen, timeout)),
+        Ok(Task::Health { config, timeout }) => {
+            code(health::check(&config.listen, config.tls.as_ref(), timeout))
+        }
         Ok(Task::Redact {
             config,
             report,

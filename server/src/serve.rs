@@ -37,10 +37,13 @@ use tokio::task::JoinHandle;
 use self::listeners::Listeners;
 use self::settings::Settings;
 pub(crate) use self::settings::redaction_rules;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, ListenAddress};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::grpc::{self, Gate, GrpcError, Health};
+use crate::identity::api_keys::KEYS_FILE_NAME;
+use crate::identity::{Identity, JwtError};
 use crate::telemetry::Telemetry;
+use crate::tls::{Tls, TlsError};
 use crate::token::{TOKEN_FILE_NAME, Token};
 
 /// Cores up to which one thread serves everything: handing work between two threads cost
@@ -102,6 +105,12 @@ pub enum ServeError {
     /// The engine does not start.
     #[error(transparent)]
     Engine(#[from] execgate_engine::Error),
+    /// There is no TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No issuer's tokens can be checked.
+    #[error(transparent)]
+    Jwt(#[from] JwtError),
     /// The gRPC server does not start, or ended.
     #[error(transparent)]
     Grpc(#[from] GrpcError),
@@ -124,11 +133,12 @@ pub fn serve(config: Config, telemetry: &Telemetry) -> Result<(), ServeError> {
     log.tell(telemetry.told());
     let listeners = Listeners::bind(&config.listen)?;
     let settings = Settings::of(&config, &dir, telemetry.told())?;
+    let door = Door::of(&config, token, &dir)?;
     let runtime = runtime().map_err(failed("start the runtime"))?;
     let served = runtime.block_on(run(
         &config,
         settings,
-        token,
+        door,
         listeners,
         (log, verifier_key.unwrap_or_default()),
         telemetry,
@@ -137,10 +147,30 @@ pub fn serve(config: Config, telemetry: &Telemetry) -> Result<(), ServeError> {
     served
 }
 
+/// How callers come in, and who they may be.
+struct Door {
+    tls: Option<Arc<Tls>>,
+    identity: Identity,
+}
+
+impl Door {
+    fn of(config: &Config, token: Token, dir: &DataDir) -> Result<Self, ServeError> {
+        let tls = config.tls.as_ref().map(|tls| Tls::load(tls.settings()));
+        let keys = dir.path().join(KEYS_FILE_NAME);
+        if config.tls.is_none() && config.listen.iter().any(ListenAddress::is_remote) {
+            tracing::warn!("other machines may call in plaintext: that can be read and changed");
+        }
+        Ok(Self {
+            tls: tls.transpose()?.map(Arc::new),
+            identity: Identity::new(token, keys, config.identity.jwt_settings())?,
+        })
+    }
+}
+
 async fn run(
     config: &Config,
     settings: Settings,
-    token: Token,
+    door: Door,
     listeners: Listeners,
     (log, verifier_key): (Arc<SegmentLog>, String),
     telemetry: &Telemetry,
@@ -172,8 +202,8 @@ async fn run(
     let (stop, stopped) = oneshot::channel::<()>();
     announce(&listeners, config, telemetry);
     let sockets = listeners.sockets();
-    let connections = listeners.accept().map_err(failed("listen"))?;
-    let gate = Gate::new(token, Arc::clone(&store));
+    let connections = listeners.accept(door.tls).map_err(failed("listen"))?;
+    let gate = Gate::new(door.identity, Arc::clone(&store));
     let mut server = tokio::spawn(grpc::serve(
         Arc::new(edge),
         Arc::new(gate),

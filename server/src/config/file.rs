@@ -11,6 +11,7 @@ use super::audit::Audit;
 use super::checkpoints::Checkpoints;
 use super::docker::Docker;
 use super::fence::Fence;
+use super::identity::{Identity, Tls};
 use super::listen::ListenAddress;
 use super::secret::NamedSecretKeys;
 use super::sections::{Executions, Limits, Local, Policy, RedactionKeys, Sessions};
@@ -26,6 +27,8 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 pub struct FileConfig {
     /// Where to listen; empty for the default.
     pub listen: Vec<ListenAddress>,
+    /// Lets other machines call without TLS: whoever is in between reads and changes all.
+    pub insecure_plaintext_listeners: bool,
     /// Where data is kept.
     pub data_dir: Option<PathBuf>,
     /// How many sessions, and for how long.
@@ -54,6 +57,10 @@ pub struct FileConfig {
     pub ssh: Ssh,
     /// What the server tells of itself.
     pub telemetry: TelemetryKeys,
+    /// How TCP is protected.
+    pub tls: Option<Tls>,
+    /// Who callers may be.
+    pub identity: Identity,
 }
 
 impl FileConfig {

@@ -1,4 +1,4 @@
-//! Addresses to listen on: `127.0.0.1:PORT`, `[::1]:PORT` or `unix:PATH`.
+//! Addresses to listen on: `IP:PORT`, `[IPV6]:PORT` or `unix:PATH`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,7 +18,7 @@ const UNIX_PREFIX: &str = "unix:";
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum ListenAddress {
-    /// TCP, on a loopback address.
+    /// TCP; beyond loopback only with TLS.
     Tcp(SocketAddr),
     /// A Unix socket, by absolute path.
     Unix(PathBuf),
@@ -32,6 +32,12 @@ impl ListenAddress {
             IpAddr::V4(Ipv4Addr::LOCALHOST),
             DEFAULT_TCP_PORT,
         ))
+    }
+
+    /// Whether callers from other machines can reach it.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        matches!(self, Self::Tcp(address) if !address.ip().is_loopback())
     }
 
     /// A socket at `path`.
@@ -66,12 +72,6 @@ impl FromStr for ListenAddress {
         let address: SocketAddr = text
             .parse()
             .map_err(|_| format!("`{text}` is neither `127.0.0.1:PORT` nor `unix:PATH`"))?;
-        if !address.ip().is_loopback() {
-            return Err(format!(
-                "`{text}` is not a loopback address: without TLS the server listens on \
-                 127.0.0.1, [::1] or a Unix socket only"
-            ));
-        }
         Ok(Self::Tcp(address))
     }
 }
@@ -119,18 +119,18 @@ mod tests {
     }
 
     #[test]
-    fn addresses_others_can_reach_are_refused() {
+    fn addresses_that_others_can_reach_are_known() {
+        let is_remote = |text: &str| text.parse::<ListenAddress>().unwrap().is_remote();
         for text in [
             "0.0.0.0:7443",
             "192.168.1.1:1",
             "[::]:7443",
             "[::ffff:127.0.0.1]:1",
         ] {
-            let problem = text.parse::<ListenAddress>().unwrap_err();
-            assert!(
-                problem.contains("not a loopback address"),
-                "{text}: {problem}"
-            );
+            assert!(is_remote(text), "{text}");
+        }
+        for text in ["127.0.0.1:1", "[::1]:1", "unix:/run/x"] {
+            assert!(!is_remote(text), "{text}");
         }
     }
 

@@ -29,6 +29,7 @@ fn check_error(text: &str, expected: &str) {
 fn without_a_file_everything_has_a_default() {
     let config = Config::load(None, Overrides::default(), &variables).unwrap();
     let expected = r#"listen = ["unix:/home/agent/.local/state/execgate/execgate.sock", "127.0.0.1:7443"]
+insecure_plaintext_listeners = false
 data_dir = "/home/agent/.local/state/execgate"
 
 [sessions]
@@ -114,6 +115,8 @@ commands = "none"
 [telemetry.resource]
 
 [telemetry.headers]
+
+[identity]
 "#;
     assert_eq!(config.to_toml().unwrap(), expected);
 }
@@ -129,6 +132,8 @@ fn what_is_printed_can_be_read_back() {
         policy = { name = "open", file = "/etc/policy" }
         audit = { sync = false, segment_bytes = 65536, max_age = "90days", max_bytes = 1000000, key_file = "/k", head_file = "/h", head_command = ["logger"] }
         telemetry = { endpoint = "http://[::1]:4317", prometheus = "127.0.0.1:9464", sampling_ratio = 0.5 }
+        tls = { certificate = "/c.pem", key = "/k.pem", client_ca = "/ca.pem" }
+        identity.jwt = { issuer = "i", audience = "a", jwks_file = "/j", algorithms = ["EdDSA"] }
     "#;
     let config = load(text, Overrides::default()).unwrap();
     let printed = config.to_toml().unwrap();
@@ -144,6 +149,7 @@ fn overrides_win_over_the_file() {
         policy: Some(PolicyName::Open),
         log: Some("debug".to_owned()),
         log_format: Some(crate::logging::LogFormat::Json),
+        insecure_plaintext_listeners: false,
     };
     let expected = Config {
         listen: overrides.listen.clone(),
@@ -185,8 +191,13 @@ fn errors_name_file_line_column_and_key() {
     );
     check_error(
         "\nlisten = ['127.0.0.1:1', '0.0.0.0:1']\n",
-        "read gate.toml, line 2, column 10, key `listen[1]`: `0.0.0.0:1` is not a loopback \
-         address: without TLS the server listens on 127.0.0.1, [::1] or a Unix socket only",
+        "use the configuration: `listen`: `0.0.0.0:1` is not a loopback address: without `[tls]` \
+         the server listens on 127.0.0.1, [::1] or a Unix socket only",
+    );
+    check_error(
+        "\nlisten = ['127.0.0.1:1', 'localhost:1']\n",
+        "read gate.toml, line 2, column 10, key `listen[1]`: `localhost:1` is neither \
+         `127.0.0.1:PORT` nor `unix:PATH`",
     );
     check_error(
         "[sessions]\nmax = = 3\n",
@@ -221,6 +232,22 @@ fn values_that_do_not_fit_together_are_refused() {
     check_error(
         "listen = ['127.0.0.1:1', '127.0.0.1:1']\n",
         "use the configuration: `listen`: `127.0.0.1:1` is there twice",
+    );
+    check_error(
+        "[tls]\ncertificate = 'c'\nkey = 'k'\nclient_certificates = 'required'\n",
+        "use the configuration: `tls.client_certificates`: required, but without `tls.client_ca` \
+         none would be believed",
+    );
+    let jwt = |keys: &str| format!("[identity.jwt]\nissuer = 'i'\njwks_file = '/j'\n{keys}\n");
+    check_error(
+        &jwt("audience = ''\nalgorithms = ['EdDSA']"),
+        "use the configuration: `identity.jwt`: `issuer` and `audience` cannot be empty: another \
+         server's tokens would be taken",
+    );
+    check_error(
+        &jwt("audience = 'a'\nalgorithms = ['EdDSA']\nprefix = ''"),
+        "use the configuration: `identity.jwt`: `prefix` holds no colon, or is that of \
+         certificates: a subject could be somebody else's name",
     );
 }
 

@@ -1,10 +1,12 @@
-//! Who calls. Decided before any service but grpc.health is reached: over TCP by the
-//! bearer token, over a Unix socket by the peer's process. What a handler gets is a
-//! [`Principal`], through [`principal`], and the engine does nothing without one.
+//! Who calls. Decided before any service but grpc.health is reached: over TCP by what the
+//! caller shows (`identity`), over a Unix socket by the peer's process. What a handler gets is
+//! a [`Principal`], through [`principal`], and the engine does nothing without one.
 //!
-//! Token and socket are the same human, so both are one principal: what was opened one
-//! way is there the other way.
+//! The server's own token and its socket are the same human, so both are one principal: what
+//! was opened one way is there the other way. Where both a certificate and a bearer are shown
+//! the bearer is who calls, and has to be good.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,10 +23,9 @@ use tower::{Layer, Service};
 
 use super::peer::Peer;
 use super::refusal::Refusal;
-use crate::token::Token;
+use crate::identity::{Distance, Identity, LOCAL_PRINCIPAL};
+use crate::tls::Holder;
 
-/// The one principal of a server with one token.
-const PRINCIPAL: &str = "local";
 /// Health is open: a probe has no token, and learns nothing but whether we serve.
 const OPEN_SERVICE: &str = "/grpc.health.v1.Health/";
 /// The scheme of the header.
@@ -57,16 +58,16 @@ pub(crate) fn origin<T>(request: &tonic::Request<T>) -> Origin {
 /// The gate's knowledge.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    token: Token,
+    identity: Identity,
     audit: Arc<dyn AuditStore>,
     bucket: Mutex<Bucket>,
 }
 
 impl Gate {
-    /// A gate that opens to `token`, and records in `audit` whom it turns away.
-    pub(crate) fn new(token: Token, audit: Arc<dyn AuditStore>) -> Self {
+    /// A gate that opens to whom `identity` knows, and records in `audit` whom it turns away.
+    pub(crate) fn new(identity: Identity, audit: Arc<dyn AuditStore>) -> Self {
         Self {
-            token,
+            identity,
             audit,
             bucket: Mutex::new(Bucket::new(Instant::now())),
         }
@@ -78,12 +79,9 @@ impl Gate {
         trace: Option<&TraceContext>,
         headers: &HeaderMap,
     ) -> Result<(Principal, Origin), Refusal> {
-        let auth = match peer {
-            Some(Peer::Tcp(_)) => {
-                self.check_token(headers)?;
-                AuthMethod::Token
-            }
-            Some(Peer::Owner { .. }) => AuthMethod::UnixPeer,
+        let (principal, auth) = match peer {
+            Some(Peer::Tcp(address, holder)) => self.admit_tcp(*address, holder, headers)?,
+            Some(Peer::Owner { .. }) => (Principal::new(LOCAL_PRINCIPAL), AuthMethod::UnixPeer),
             Some(Peer::Refused { reason, .. }) => {
                 return Err(Refusal::CalledFromSession { reason });
             }
@@ -97,27 +95,29 @@ impl Gate {
             auth: Some(auth),
             trace: trace.cloned(),
         };
-        Ok((Principal::new(PRINCIPAL), origin))
+        Ok((principal, origin))
     }
 
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let refused = |reason| Err(Refusal::Unauthenticated { reason });
-        let mut given = headers.get_all(AUTHORIZATION).iter();
-        let Some(value) = given.next() else {
-            return refused("no bearer token was sent");
-        };
-        if given.next().is_some() {
-            return refused("more than one authorization was sent");
-        }
-        let presented = value.to_str().ok().and_then(|value| value.split_once(' '));
-        match presented {
-            Some((scheme, token))
-                if scheme.eq_ignore_ascii_case(SCHEME)
-                    && self.token.matches(token.trim().as_bytes()) =>
-            {
-                Ok(())
+    fn admit_tcp(
+        &self,
+        address: SocketAddr,
+        holder: &Holder,
+        headers: &HeaderMap,
+    ) -> Result<(Principal, AuthMethod), Refusal> {
+        let unauthenticated = |reason| Refusal::Unauthenticated { reason };
+        let bearer = bearer(headers).map_err(unauthenticated)?;
+        match (bearer, holder) {
+            (Some(bearer), _) => {
+                let distance = match address.ip().to_canonical().is_loopback() {
+                    true => Distance::Loopback,
+                    false => Distance::Remote,
+                };
+                let known = self.identity.bearer(bearer, distance, SystemTime::now());
+                known.map_err(unauthenticated)
             }
-            _ => refused("the bearer token is not this server's"),
+            (None, Some(Ok(principal))) => Ok((principal.clone(), AuthMethod::ClientCertificate)),
+            (None, Some(Err(reason))) => Err(unauthenticated(reason)),
+            (None, None) => Err(unauthenticated("no bearer token was sent")),
         }
     }
 
@@ -160,6 +160,21 @@ impl Gate {
                 tracing::error!(%error, "audit record lost");
             }
         });
+    }
+}
+
+/// The one bearer that was sent, if any.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = given.next() else {
+        return Ok(None);
+    };
+    if given.next().is_some() {
+        return Err("more than one authorization was sent");
+    }
+    match value.to_str().ok().and_then(|value| value.split_once(' ')) {
+        Some((scheme, bearer)) if scheme.eq_ignore_ascii_case(SCHEME) => Ok(Some(bearer.trim())),
+        _ => Err("the authorization is no bearer token"),
     }
 }
 

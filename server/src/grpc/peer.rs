@@ -19,6 +19,7 @@ use rustix::process::{geteuid, getpid};
 use tokio::net::UnixStream;
 
 use crate::init;
+use crate::tls::Holder;
 
 /// `SO_PEERPIDFD` of Linux 6.5 and later: a hold on the process that connected.
 const SO_PEERPIDFD: libc::c_int = 77;
@@ -30,8 +31,8 @@ const MAX_LOOKS: usize = 3;
 /// The other end of a connection.
 #[derive(Debug, Clone)]
 pub(crate) enum Peer {
-    /// A loopback address: anybody on this machine.
-    Tcp(SocketAddr),
+    /// Somebody who reached a TCP listener, and the certificate's holder, if one was shown.
+    Tcp(SocketAddr, Holder),
     /// A process that may call.
     Owner {
         /// Its user.
@@ -51,7 +52,7 @@ pub(crate) enum Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => write!(f, "tcp {address}"),
+            Self::Tcp(address, _) => write!(f, "tcp {address}"),
             Self::Owner { uid, pid } => write!(f, "unix uid {uid} pid {pid}"),
             Self::Refused { uid: Some(uid), .. } => write!(f, "unix uid {uid}"),
             Self::Refused { uid: None, .. } => f.write_str("unix"),

@@ -7,20 +7,24 @@ use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{BoxStream, SelectAll, select_all, unfold};
 use futures::{Stream, StreamExt};
 use rustix::fs::Mode;
 use rustix::process::umask;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::ServeError;
 use crate::config::ListenAddress;
 use crate::grpc::Connection;
+use crate::tls::Tls;
 
 /// What nobody but the owner gets of a socket.
 const SOCKET_UMASK: Mode = Mode::from_raw_mode(0o177);
+/// Handshakes at once; others wait to be accepted.
+const MAX_HANDSHAKES: usize = 256;
 /// How long to wait when the system has no descriptor for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -90,14 +94,18 @@ impl Listeners {
     }
 
     /// The connections of all of them. Wants a runtime.
-    pub(super) fn accept(self) -> io::Result<impl Stream<Item = io::Result<Connection>>> {
+    pub(super) fn accept(
+        self,
+        tls: Option<Arc<Tls>>,
+    ) -> io::Result<impl Stream<Item = io::Result<Connection>>> {
         let streams = self
             .bound
             .into_iter()
             .map(|bound| -> io::Result<BoxStream<'static, _>> {
                 Ok(match bound {
                     Bound::Tcp { listener, .. } => {
-                        accept_tcp(TcpListener::from_std(listener)?).boxed()
+                        let accepted = accept_tcp(TcpListener::from_std(listener)?);
+                        protected(accepted, tls.clone()).boxed()
                     }
                     Bound::Unix { listener, .. } => {
                         accept_unix(UnixListener::from_std(listener)?).boxed()
@@ -171,15 +179,41 @@ fn text(error: io::Error) -> String {
     error.to_string()
 }
 
-fn accept_tcp(listener: TcpListener) -> impl Stream<Item = Connection> {
+fn accept_tcp(listener: TcpListener) -> impl Stream<Item = (TcpStream, SocketAddr)> {
     unfold(listener, async |listener| {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => return Some((Connection::tcp(stream, peer), listener)),
+                Ok(accepted) => return Some((accepted, listener)),
                 Err(error) => pause(&error).await,
             }
         }
     })
+}
+
+/// The connections, each when hands have been shaken: one that dawdles delays no other.
+fn protected(
+    accepted: impl Stream<Item = (TcpStream, SocketAddr)>,
+    tls: Option<Arc<Tls>>,
+) -> impl Stream<Item = Connection> {
+    let connections = accepted.map(move |(stream, peer)| {
+        let tls = tls.clone();
+        async move {
+            let Some(tls) = tls else {
+                return Some(Connection::tcp(stream, peer));
+            };
+            match Connection::tls(stream, peer, &tls).await {
+                Ok(connection) => Some(connection),
+                Err(error) => {
+                    // Whoever scans ports would fill the log at a higher level.
+                    tracing::debug!(%peer, %error, "no TLS with this caller");
+                    None
+                }
+            }
+        }
+    });
+    connections
+        .buffer_unordered(MAX_HANDSHAKES)
+        .filter_map(futures::future::ready)
 }
 
 fn accept_unix(listener: UnixListener) -> impl Stream<Item = Connection> {

@@ -42,6 +42,12 @@ class _AuthMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuthMethod
     """By a bearer token."""
     AUTH_METHOD_UNIX_PEER: _AuthMethod.ValueType  # 2
     """By the process at the other end of a Unix socket."""
+    AUTH_METHOD_CLIENT_CERTIFICATE: _AuthMethod.ValueType  # 3
+    """By a client certificate."""
+    AUTH_METHOD_API_KEY: _AuthMethod.ValueType  # 4
+    """By an API key."""
+    AUTH_METHOD_JWT: _AuthMethod.ValueType  # 5
+    """By a JSON Web Token."""
 
 class AuthMethod(_AuthMethod, metaclass=_AuthMethodEnumTypeWrapper):
     """AuthMethod is how a caller showed who it is."""
@@ -52,6 +58,12 @@ AUTH_METHOD_TOKEN: AuthMethod.ValueType  # 1
 """By a bearer token."""
 AUTH_METHOD_UNIX_PEER: AuthMethod.ValueType  # 2
 """By the process at the other end of a Unix socket."""
+AUTH_METHOD_CLIENT_CERTIFICATE: AuthMethod.ValueType  # 3
+"""By a client certificate."""
+AUTH_METHOD_API_KEY: AuthMethod.ValueType  # 4
+"""By an API key."""
+AUTH_METHOD_JWT: AuthMethod.ValueType  # 5
+"""By a JSON Web Token."""
 Global___AuthMethod: _TypeAlias = AuthMethod  # noqa: Y015
 
 class _AuditKind:

@@ -12,6 +12,12 @@ pub enum AuthMethod {
     Token,
     /// By the process at the other end of a Unix socket.
     UnixPeer,
+    /// By a client certificate.
+    ClientCertificate,
+    /// By an API key.
+    ApiKey,
+    /// By a JSON Web Token.
+    Jwt,
     /// A newer server's.
     #[serde(other)]
     Unknown,
@@ -24,6 +30,9 @@ impl AuthMethod {
         match self {
             Self::Token => "token",
             Self::UnixPeer => "unix_peer",
+            Self::ClientCertificate => "client_certificate",
+            Self::ApiKey => "api_key",
+            Self::Jwt => "jwt",
             Self::Unknown => "unknown",
         }
     }

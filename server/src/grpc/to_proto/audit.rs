@@ -264,6 +264,9 @@ fn auth_method(auth: Option<AuthMethod>) -> v1::AuthMethod {
     match auth {
         Some(AuthMethod::Token) => v1::AuthMethod::Token,
         Some(AuthMethod::UnixPeer) => v1::AuthMethod::UnixPeer,
+        Some(AuthMethod::ClientCertificate) => v1::AuthMethod::ClientCertificate,
+        Some(AuthMethod::ApiKey) => v1::AuthMethod::ApiKey,
+        Some(AuthMethod::Jwt) => v1::AuthMethod::Jwt,
         Some(AuthMethod::Unknown) | None => v1::AuthMethod::Unspecified,
     }
 }
