@@ -206,6 +206,23 @@ impl Session {
         })
     }
 
+    /// Changes its labels and defaults while it lives; answers what it is then. The id in
+    /// `changes` does not count, and what is absent stays.
+    ///
+    /// # Errors
+    /// When a value is refused, the session is over, or the connection broke.
+    pub async fn update(&self, changes: v1::UpdateSessionRequest) -> Result<v1::Session, Error> {
+        let request = v1::UpdateSessionRequest {
+            session_id: self.id.clone(),
+            ..changes
+        };
+        let call = self.client.call("SessionService/UpdateSession");
+        let response = answer(call, self.client.sessions.clone().update_session(request)).await?;
+        response.session.ok_or(Error::Protocol {
+            what: "a session was changed and not answered",
+        })
+    }
+
     /// Ends the session and what it started.
     ///
     /// # Errors

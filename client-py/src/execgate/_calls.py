@@ -18,6 +18,7 @@ from ._channel import CALL_TIMEOUT_SECONDS
 from ._requests import (
     Command,
     ExecutionOptions,
+    SessionChanges,
     SessionOptions,
     create_session_request,
     exec_request,
@@ -387,6 +388,25 @@ def signal(
         request,
         lambda r: EXECUTION_STATE.read(r.state),
         execution_id=execution_id,
+    )
+
+
+def update_session(
+    session_id: str, changes: SessionChanges
+) -> Call[session_pb2.UpdateSessionRequest, session_pb2.UpdateSessionResponse, SessionInfo]:
+    """Changes a live session's labels and defaults; the value is the session after that."""
+    labels = changes.labels
+    request = session_pb2.UpdateSessionRequest(
+        session_id=session_id,
+        labels=None if labels is None else session_pb2.Labels(labels=labels),
+        idle_ttl=to_duration(changes.idle_ttl),
+        default_timeout=to_duration(changes.timeout),
+        output_budget=write_budget(changes.budget),
+    )
+    return Call(
+        lambda stubs: stubs.sessions.UpdateSession,
+        request,
+        lambda r: read_session(r.session),
     )
 
 

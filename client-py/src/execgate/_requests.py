@@ -159,6 +159,16 @@ class SessionOptions:
     from_checkpoint: str = ""
 
 
+@dataclass(frozen=True)
+class SessionChanges:
+    """What is to change in a live session; None stays as it is."""
+
+    labels: Mapping[str, str] | None = None
+    timeout: Seconds | None = None
+    idle_ttl: Seconds | None = None
+    budget: Budget | None = None
+
+
 def create_session_request(options: SessionOptions) -> session_pb2.CreateSessionRequest:
     """A request for a session."""
     request = session_pb2.CreateSessionRequest(

@@ -13,7 +13,7 @@ from ._calls import OutputSelection
 from ._checkpoint_calls import RestoreOptions
 from ._connection import Connection
 from ._files import get_file, put_file
-from ._requests import Command, ExecutionOptions, Input
+from ._requests import Command, ExecutionOptions, Input, SessionChanges
 from ._resume import Resume
 from ._time import Seconds
 from .budget import Budget
@@ -385,6 +385,25 @@ class Session:
         """
         call = _calls.signal(self.id, execution_id, SignalKind(signal))
         return self._connection.call(call)
+
+    def update(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        timeout: Seconds | None = None,
+        idle_ttl: Seconds | None = None,
+        budget: Budget | None = None,
+    ) -> SessionInfo:
+        """Changes its labels and defaults while it lives, and returns it as it is then.
+
+        Args:
+            labels: Replace all labels.
+            timeout: Time limit of commands that name none, from the next one on.
+            idle_ttl: Time without a command after which it is closed.
+            budget: What `run` returns where it names none.
+        """
+        changes = SessionChanges(labels, timeout, idle_ttl, budget)
+        return self._connection.call(_calls.update_session(self.id, changes))
 
     def resize(self, rows: int, columns: int) -> tuple[int, int]:
         """Changes the size of its terminal, and returns the one it has then."""

@@ -14,6 +14,7 @@
 mod actor;
 mod beside;
 mod course;
+mod defaults;
 mod executions;
 mod feed;
 mod ladder;
@@ -48,6 +49,7 @@ use crate::secrets::SecretReference;
 use crate::target::Target;
 use crate::transport::{EndedProcess, Job, Leftovers, WindowSize};
 pub(crate) use actor::{Actor, Context, StartRequest};
+pub use defaults::{SessionDefaults, SessionUpdate};
 pub(crate) use executions::{Executions, Place, QUEUE_LIMIT, Reserved};
 pub(crate) use feed::Write;
 pub(crate) use records::Recorder;
@@ -245,7 +247,7 @@ pub struct Session {
     pub id: SessionId,
     /// Whose it is.
     pub principal: Principal,
-    /// What it was created with.
+    /// What it was created with; [`Session::defaults`] can be others by now.
     pub settings: SessionSettings,
     /// When it was created.
     pub created: SystemTime,
@@ -271,6 +273,7 @@ pub struct Session {
     pub(crate) workspace: Option<Arc<Workspace>>,
     pub(crate) executions: Mutex<Executions>,
     snapshot: Mutex<SessionSnapshot>,
+    defaults: Mutex<SessionDefaults>,
     mailbox: mpsc::Sender<Message>,
     background: Arc<Execution>,
     /// What was ended with it.
@@ -288,6 +291,11 @@ pub(crate) enum Message {
     Nudge(ExecutionId, Nudge),
     /// Say what runs in the background.
     Jobs { reply: oneshot::Sender<Vec<Job>> },
+    /// Change its defaults.
+    Update {
+        update: SessionUpdate,
+        reply: oneshot::Sender<()>,
+    },
     /// Give the terminal another size.
     Resize {
         size: WindowSize,
@@ -341,6 +349,7 @@ impl Session {
         let now = SystemTime::now();
         let terminal = parts.settings.terminal;
         let background = Execution::background(&parts.id, BACKGROUND_BYTES);
+        let defaults = SessionDefaults::of(&parts.settings);
         let session = Self {
             id: parts.id,
             principal: parts.principal,
@@ -357,6 +366,7 @@ impl Session {
             redaction: parts.redaction,
             workspace: parts.workspace,
             executions: Mutex::new(Executions::new(parts.retention)),
+            defaults: Mutex::new(defaults),
             snapshot: Mutex::new(SessionSnapshot {
                 state: SessionState::Ready,
                 generation: 1,
@@ -382,7 +392,7 @@ impl Session {
     /// When the session will end by itself if nothing happens.
     #[must_use]
     pub fn expires(&self) -> SystemTime {
-        let idle = self.lock_snapshot().last_active + self.settings.idle_ttl;
+        let idle = self.lock_snapshot().last_active + self.defaults().idle_ttl;
         match self.settings.max_lifetime {
             Some(lifetime) => idle.min(self.created + lifetime),
             None => idle,
@@ -506,6 +516,28 @@ impl Session {
     #[must_use]
     pub fn background(&self) -> &Arc<Execution> {
         &self.background
+    }
+
+    /// What holds where requests do not say.
+    #[must_use]
+    pub fn defaults(&self) -> SessionDefaults {
+        self.lock_defaults().clone()
+    }
+
+    /// What the session's task does with [`Message::Update`].
+    pub(crate) fn set_defaults(&self, update: SessionUpdate) {
+        self.lock_defaults().update(update);
+    }
+
+    fn lock_defaults(&self) -> MutexGuard<'_, SessionDefaults> {
+        self.defaults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes its defaults; its task looks at its timers again.
+    pub(crate) async fn change(&self, update: SessionUpdate) -> Result<(), Error> {
+        let (reply, done) = oneshot::channel();
+        self.send(Message::Update { update, reply }).await?;
+        done.await.map_err(|_gone| self.over())
     }
 
     pub(crate) async fn resize(&self, size: WindowSize) -> Result<(), Error> {

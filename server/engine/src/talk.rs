@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::execution::Execution;
-use crate::session::{Nudge, Session, Write};
+use crate::session::{Nudge, Session, Write, SessionUpdate};
 use crate::transport::WindowSize;
 
 /// How long a write may wait for the command to read what was written before.
@@ -79,6 +79,21 @@ impl Engine {
         answer
             .await
             .unwrap_or_else(|_dropped| Err(not_running(&execution)))
+    }
+
+    /// Changes what holds in a session where requests do not say, from the next command on.
+    ///
+    /// # Errors
+    /// Where there is no such session, or it is over.
+    pub async fn update_session(
+        &self,
+        principal: &Principal,
+        session: &SessionId,
+        update: SessionUpdate,
+    ) -> Result<Arc<Session>, Error> {
+        let session = self.session(principal, session)?;
+        session.change(update).await?;
+        Ok(session)
     }
 
     /// Gives a session's terminal another size.

@@ -65,7 +65,7 @@ impl Execs {
         let timeout = ask
             .command
             .timeout
-            .or(Some(session.settings.default_timeout));
+            .or(Some(session.defaults().default_timeout));
         let (engine, owner, wanted) = (Arc::clone(&edge.engine), principal.clone(), id.clone());
         let accepting = tokio::spawn(
             async move {
@@ -225,7 +225,7 @@ impl ExecService for Execs {
             follower,
             mut caller,
         } = self.start(&principal, ask, deadline).await?;
-        let budget = budget.unwrap_or_else(|| view.session.settings.output_budget.clone());
+        let budget = budget.unwrap_or_else(|| view.session.defaults().output_budget);
         let result = tokio::select! {
             result = follower.result(&budget) => result,
             () = passes(deadline) => {

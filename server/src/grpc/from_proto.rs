@@ -30,4 +30,6 @@ pub(crate) use fields::{MAX_ENV_BYTES, execution_id, session_id};
 pub(crate) use page::{Page, Position, seal};
 pub(crate) use policy::session_policy;
 pub(crate) use read::{ReadOutput, Selection, read_output};
-pub(crate) use session::{NewSession, SessionsPage, new_session, sessions_page, terminal_size};
+pub(crate) use session::{
+    NewSession, SessionsPage, new_session, session_update, sessions_page, terminal_size,
+};

@@ -113,7 +113,7 @@ impl SessionService for Sessions {
                 let state = to_proto::session_state(&session.snapshot().state);
                 labels
                     .iter()
-                    .all(|(key, value)| session.settings.labels.get(key) == Some(value))
+                    .all(|(key, value)| session.defaults().labels.get(key) == Some(value))
                     && (states.is_empty() || states.contains(&state))
             });
         let placed = sessions.map(|s| (Position::new(s.created, s.id.as_str()), s));
@@ -132,8 +132,13 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::UpdateSessionRequest>,
     ) -> Result<Response<v1::UpdateSessionResponse>, Status> {
-        let _caller = principal(&request)?;
-        Err(Refusal::not_implemented("method UpdateSession").into())
+        let principal = principal(&request)?;
+        let (id, update) = from_proto::session_update(request.into_inner(), &self.edge)?;
+        let updated = self.edge.engine.update_session(&principal, &id, update);
+        let session = updated.await.map_err(Refusal::from)?;
+        Ok(Response::new(v1::UpdateSessionResponse {
+            session: Some(self.describe(&principal, &session)),
+        }))
     }
 
     async fn close_session(

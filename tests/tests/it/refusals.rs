@@ -217,11 +217,14 @@ async fn what_is_not_there_yet_says_so() {
     let server = Server::start();
     let mut client = server.client().await;
     client.session("s").await;
-    let update = v1::UpdateSessionRequest::default();
-    let answer = refused(client.sessions.update_session(update).await);
+    let close = v1::CloseSessionRequest {
+        session_id: "s".into(),
+        grace_period: Some(prost_types::Duration::default()),
+    };
+    let answer = refused(client.sessions.close_session(close).await);
     let told = (answer.code, answer.reason.as_str());
     assert_eq!(told, (Code::Unimplemented, "NOT_IMPLEMENTED"));
-    assert_eq!(answer.metadata["missing"], "method UpdateSession");
+    assert_eq!(answer.metadata["missing"], "field grace_period");
 }
 
 #[tokio::test]

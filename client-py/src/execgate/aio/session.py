@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .. import _calls, _checkpoint_calls
 from .._calls import OutputSelection
 from .._checkpoint_calls import RestoreOptions
-from .._requests import Command, ExecutionOptions, Input
+from .._requests import Command, ExecutionOptions, Input, SessionChanges
 from .._resume import Resume
 from .._time import Seconds
 from ..budget import Budget
@@ -248,6 +248,25 @@ class AsyncSession:
         """Sends a signal to one of its executions; returns the state right after."""
         call = _calls.signal(self.id, execution_id, SignalKind(signal))
         return await self._connection.call(call)
+
+    async def update(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        timeout: Seconds | None = None,
+        idle_ttl: Seconds | None = None,
+        budget: Budget | None = None,
+    ) -> SessionInfo:
+        """Changes its labels and defaults while it lives, and returns it as it is then.
+
+        Args:
+            labels: Replace all labels.
+            timeout: Time limit of commands that name none, from the next one on.
+            idle_ttl: Time without a command after which it is closed.
+            budget: What `run` returns where it names none.
+        """
+        changes = SessionChanges(labels, timeout, idle_ttl, budget)
+        return await self._connection.call(_calls.update_session(self.id, changes))
 
     async def resize(self, rows: int, columns: int) -> tuple[int, int]:
         """Changes the size of its terminal, and returns the one it has then."""

@@ -169,6 +169,11 @@ impl Actor {
                     // The caller may have gone.
                     let _gone = reply.send(self.jobs().await);
                 }
+                Wake::Message(Some(Message::Update { update, reply })) => {
+                    self.session.set_defaults(update);
+                    // Whoever asked may have gone.
+                    let _gone = reply.send(());
+                }
                 Wake::Message(Some(Message::Resize { size, reply })) => {
                     // The caller may have gone.
                     let _gone = reply.send(self.resize(size).await);
@@ -259,7 +264,7 @@ impl Actor {
             true => self.last_active,
             false => Instant::now(),
         };
-        since + self.session.settings.idle_ttl
+        since + self.session.defaults().idle_ttl
     }
 
     async fn enqueue(&mut self, request: StartRequest) {
@@ -300,7 +305,7 @@ impl Actor {
             Some(Before { presence, saved }) => (Some(presence), saved),
             None => (None, None),
         };
-        let limit = self.session.settings.default_timeout;
+        let limit = self.session.defaults().default_timeout;
         let beginning = Beginning {
             course: Course::begin(Arc::clone(&execution), &command, limit, trace),
             script: command.line.text().into_owned(),

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use execgate_core::audit::Origin;
 use execgate_core::ids::SessionId;
-use execgate_engine::session::{OnShellExit, OnTransportLoss, SessionSettings, WantedShell};
+use execgate_engine::session::{
+    OnShellExit, OnTransportLoss, SessionSettings, SessionUpdate, WantedShell,
+};
 use execgate_engine::target::Target;
 use execgate_engine::transport::{Leftovers, WindowSize};
 use execgate_proto::v1;
@@ -114,6 +116,26 @@ pub(crate) fn new_session(
         origin: Origin::default(),
     };
     Ok(NewSession { id, settings })
+}
+
+/// What is to change in a session; what is absent stays.
+pub(crate) fn session_update(
+    request: v1::UpdateSessionRequest,
+    edge: &Edge,
+) -> Result<(SessionId, SessionUpdate), Refusal> {
+    let id = fields::session_id(&request.session_id)?;
+    let defaults = &edge.defaults;
+    let labels = request.labels.map(|given| labels("labels", given.labels));
+    let budget = request
+        .output_budget
+        .map(|given| budget("output_budget", given, &defaults.budget));
+    let update = SessionUpdate {
+        labels: labels.transpose()?,
+        idle_ttl: duration("idle_ttl", request.idle_ttl, defaults.max_idle_ttl())?,
+        default_timeout: duration("default_timeout", request.default_timeout, MAX_TIMEOUT)?,
+        output_budget: budget.transpose()?,
+    };
+    Ok((id, update))
 }
 
 /// A page of sessions and what it is filtered by.

@@ -7,8 +7,8 @@ use execgate_core::outcome::signal_name;
 use execgate_core::shell::ShellKind;
 use execgate_engine::checkpoint::CheckpointMode;
 use execgate_engine::session::{
-    CloseReason, OnShellExit, OnTransportLoss, Session, SessionSettings, SessionSnapshot,
-    SessionState,
+    CloseReason, OnShellExit, OnTransportLoss, Session, SessionDefaults, SessionSettings,
+    SessionSnapshot, SessionState,
 };
 use execgate_engine::target::{DockerSource, SshTarget, Target};
 use execgate_engine::transport::{EndedProcess, Job, Leftovers, WindowSize};
@@ -33,7 +33,7 @@ pub(crate) fn session(session: &Session, executions: usize, edge: &Edge) -> v1::
         | SessionState::Closed(_)
         | SessionState::Lost { .. } => String::new(),
     };
-    let labels = session.settings.labels.iter();
+    let now = session.defaults();
     v1::Session {
         session_id: session.id.to_string(),
         target: Some(target(&session.settings.target)),
@@ -50,10 +50,8 @@ pub(crate) fn session(session: &Session, executions: usize, edge: &Edge) -> v1::
         last_active_time: Some(timestamp(snapshot.last_active)),
         expire_time: Some(timestamp(session.expires())),
         running_execution_id: running,
-        labels: labels
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect(),
-        settings: Some(settings(&session.settings)),
+        settings: Some(settings(&session.settings, &now)),
+        labels: now.labels.into_iter().collect(),
         fence: Some(fence(&session.isolation)),
         terminal: snapshot
             .terminal
@@ -194,12 +192,12 @@ pub(crate) fn terminal_size(size: WindowSize) -> v1::TerminalSize {
     }
 }
 
-fn settings(settings: &SessionSettings) -> v1::SessionSettings {
+fn settings(settings: &SessionSettings, now: &SessionDefaults) -> v1::SessionSettings {
     v1::SessionSettings {
-        default_timeout: Some(duration(settings.default_timeout)),
-        idle_ttl: Some(duration(settings.idle_ttl)),
+        default_timeout: Some(duration(now.default_timeout)),
+        idle_ttl: Some(duration(now.idle_ttl)),
         max_lifetime: settings.max_lifetime.map(duration),
-        output_budget: Some(budget(&settings.output_budget)),
+        output_budget: Some(budget(&now.output_budget)),
         on_shell_exit: match settings.on_shell_exit {
             OnShellExit::Restart => v1::OnShellExit::Restart.into(),
             OnShellExit::Lose => v1::OnShellExit::Lost.into(),
