@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::execution::Execution;
-use crate::session::{Nudge, Session, Write, SessionUpdate};
+use crate::session::{Nudge, Session, SessionUpdate, Write};
 use crate::transport::WindowSize;
 
 /// How long a write may wait for the command to read what was written before.
