@@ -28,6 +28,9 @@ from typing import Any
 
 import grpc
 import pytest
+from running_server import LIMIT_SECONDS, Server, find_binary
+from watching import Mark, descriptors, resident_bytes, threads, until_no_zombies
+
 from execgate import Client, ExecgateError, OnDisconnect, Session
 from execgate.v1 import (
     audit_pb2,
@@ -40,8 +43,6 @@ from execgate.v1.audit_pb2_grpc import AuditServiceStub
 from execgate.v1.checkpoint_pb2_grpc import CheckpointServiceStub
 from execgate.v1.exec_pb2_grpc import ExecServiceStub
 from execgate.v1.session_pb2_grpc import SessionServiceStub
-from running_server import LIMIT_SECONDS, Server, find_binary
-from watching import Mark, descriptors, resident_bytes, threads, until_no_zombies
 
 MEGABYTE = 1024 * 1024
 
@@ -565,7 +566,7 @@ def foreign_ids(world: World) -> str:
     server = world.server
     keys = [_key(server, name) for name in ("first", "second")]
     channel = grpc.insecure_channel(server.address)
-    stubs = [
+    stubs: list[Any] = [
         SessionServiceStub(channel),
         ExecServiceStub(channel),
         CheckpointServiceStub(channel),
@@ -591,8 +592,8 @@ def foreign_ids(world: World) -> str:
                 assert answers[0] == answers[1], (method, answers)
                 assert answers[0][0] != "OK", method
                 calls += 1
-    request = session_pb2.GetSessionRequest(session_id=own)
-    still = sessions.GetSession(request, metadata=first, timeout=LIMIT_SECONDS).session
+    look = session_pb2.GetSessionRequest(session_id=own)
+    still = sessions.GetSession(look, metadata=first, timeout=LIMIT_SECONDS).session
     assert still.session_id == own
     close = session_pb2.CloseSessionRequest(session_id=own)
     sessions.CloseSession(close, metadata=first, timeout=LIMIT_SECONDS)
@@ -631,7 +632,7 @@ def calls_with_a_session() -> Iterator[tuple[str, Callable[[str], Any]]]:
 def _answer(method: Any, request: Any, metadata: Any, session: str) -> tuple[str, str, bytes]:
     try:
         answer = method(request, metadata=metadata, timeout=LIMIT_SECONDS)
-        if isinstance(answer, grpc.Call) and hasattr(answer, "__next__"):
+        if hasattr(answer, "__next__"):
             list(answer)
     except grpc.RpcError as error:
         details = b"".join(
@@ -650,14 +651,15 @@ def _answer(method: Any, request: Any, metadata: Any, session: str) -> tuple[str
 
 
 @row(
-    "the data directory on a file system of 40 MiB, filled up while a command runs",
+    "the data directory on a file system of 8 MiB, filled up while a command runs",
     "AUDIT_UNAVAILABLE, and nothing runs; with room again a new server goes on with a whole log",
 )
 def disk_full(world: World) -> str:
+    world.config = "[audit]\nsegment_bytes = 65536\n"
     data = world.folder / "data"
     data.mkdir(mode=0o700)
     subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=40m,mode=700", "none", str(data)], check=True
+        ["/bin/mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "none", str(data)], check=True
     )
     try:
         with world.server.client() as client:
@@ -688,7 +690,7 @@ def disk_full(world: World) -> str:
             assert session.run("echo again").stdout == "again\n"
         world.finish()
     finally:
-        subprocess.run(["umount", "--lazy", str(data)], check=True)
+        subprocess.run(["/bin/umount", "--lazy", str(data)], check=True)
     return f"{refused.reason}; after that nothing ran; a new server after {started:.2f} s"
 
 

@@ -7,7 +7,7 @@ import time
 import pytest
 from running_server import LIMIT_SECONDS, Server
 
-from execgate import Budget, ExecgateError, InvalidArgument, Session
+from execgate import Budget, Client, ExecgateError, InvalidArgument, Session
 
 
 @pytest.fixture
@@ -32,13 +32,17 @@ def test_what_is_given_changes_and_the_rest_stays(session: Session) -> None:
 def test_a_shorter_idle_time_counts_at_once(session: Session, server: Server) -> None:
     session.run("true")
     session.update(idle_ttl=0.5)
-    limit = time.monotonic() + LIMIT_SECONDS
     with pytest.raises(ExecgateError) as error:
-        while time.monotonic() < limit:
-            # Looking at it does not keep it.
-            server.client().get_session(session.id).update(labels={})
-            time.sleep(0.1)
+        look_until_it_is_gone(server.client(), session.id)
     assert error.value.reason in {"SESSION_ENDED", "SESSION_EXPIRED"}
+
+
+def look_until_it_is_gone(client: Client, session_id: str) -> None:
+    limit = time.monotonic() + LIMIT_SECONDS
+    while time.monotonic() < limit:
+        # Looking at it does not keep it.
+        client.get_session(session_id).update(labels={})
+        time.sleep(0.1)
 
 
 def test_bad_values_are_refused_and_change_nothing(session: Session) -> None:
