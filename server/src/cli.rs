@@ -171,7 +171,7 @@ pub struct KeyArguments {
 pub enum KeyCommand {
     /// Make a key and print it, this once
     Create {
-        /// The principal that it makes of its bearer: 1 to 64 of [A-Za-z0-9._@-]
+        /// The principal that it makes of its bearer: 1 to 64 of `[A-Za-z0-9._@-]`
         #[arg(value_name = "NAME")]
         name: String,
         /// How long it is good, like `30d`; for ever, if it is not said

@@ -7,6 +7,9 @@ use std::fmt;
 use std::io::{IsTerminal, stderr};
 
 use execgate_core::trace::TraceContext;
+use execgate_engine::audit::HEAD_TARGET;
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::trace::SdkTracer;
 use serde::{Deserialize, Serialize};
 use tracing::{Event, Level, Metadata, Span, Subscriber};
@@ -55,11 +58,12 @@ pub enum LoggingError {
 }
 
 /// Starts logging for the whole process; `filter` is like `info,execgate=debug`. Spans go to
-/// `tracer` besides, whatever the filter says.
+/// `tracer` besides, and signed heads of the audit log to `heads`, whatever the filter says.
 pub fn start(
     filter: &str,
     format: LogFormat,
     tracer: Option<SdkTracer>,
+    heads: Option<&SdkLoggerProvider>,
 ) -> Result<(), LoggingError> {
     // Lines are filtered; the spans around them stay, for their trace.
     let filter =
@@ -88,8 +92,14 @@ pub fn start(
             .with_target(false);
         layer.with_filter(filter_fn(is_traced).with_max_level_hint(Level::DEBUG))
     });
+    let heads = heads.map(|provider| {
+        let is_head = |metadata: &Metadata<'_>| metadata.target() == HEAD_TARGET;
+        let layer = OpenTelemetryTracingBridge::new(provider);
+        layer.with_filter(filter_fn(is_head).with_max_level_hint(Level::INFO))
+    });
     let started = tracing_subscriber::registry()
         .with(spans)
+        .with(heads)
         .with(lines.with_filter(filter));
     started
         .try_init()

@@ -33,6 +33,7 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::{Sampler as SdkSampler, SdkTracer, SdkTracerProvider};
 use tokio::runtime::{Builder, Handle};
@@ -74,6 +75,7 @@ pub struct Telemetry {
     settings: Settings,
     spans: Option<Arc<SpanQueue>>,
     metrics: Option<SdkMeterProvider>,
+    heads: Option<SdkLoggerProvider>,
     /// Where Prometheus finds them.
     prometheus: Option<SocketAddr>,
     /// Ends the thread, which nothing else may.
@@ -98,9 +100,9 @@ impl Telemetry {
     pub fn start(settings: &Settings, names: HashSet<String>) -> Result<Self, TelemetryError> {
         let sends = settings.endpoint.is_some();
         let (traces, metrics) = (sends && settings.traces, sends && settings.metrics);
-        let listens = settings.prometheus.is_some();
-        if !(traces || metrics || listens) {
-            logging::start(&settings.log, settings.log_format, None)?;
+        let (heads, listens) = (sends && settings.heads, settings.prometheus.is_some());
+        if !(traces || metrics || heads || listens) {
+            logging::start(&settings.log, settings.log_format, None, None)?;
             return Ok(Self::silent(settings));
         }
         let (handle, thread) = own_thread().map_err(failed("start the telemetry thread"))?;
@@ -120,7 +122,9 @@ impl Telemetry {
                 )
             }
         };
-        logging::start(&settings.log, settings.log_format, tracer)?;
+        let heads = heads.then(|| exporters::heads(settings, resource.clone()));
+        let heads = heads.transpose()?;
+        logging::start(&settings.log, settings.log_format, tracer, heads.as_ref())?;
         let mut provider = SdkMeterProvider::builder().with_resource(resource);
         if metrics {
             provider = provider.with_reader(exporters::metrics(settings, &complaint)?);
@@ -145,6 +149,7 @@ impl Telemetry {
             settings: settings.clone(),
             spans,
             metrics: (metrics || listens).then_some(provider),
+            heads,
             prometheus,
             thread: Some(thread),
         })
@@ -160,6 +165,7 @@ impl Telemetry {
             settings: settings.clone(),
             spans: None,
             metrics: None,
+            heads: None,
             prometheus: None,
             thread: None,
         }
@@ -180,23 +186,17 @@ impl Telemetry {
     pub fn close(mut self) {
         let limit = self.settings.flush_limit.get();
         let until = Instant::now() + limit;
-        let metrics = self.metrics.take().map(|provider| {
-            let (done, closed) = mpsc::channel();
-            // It waits for the collector without a limit that could be set.
-            thread::spawn(move || {
-                let _told_already = provider.shutdown();
-                // Nobody may wait any more.
-                let _late = done.send(());
-            });
-            closed
-        });
+        let metrics = self.metrics.take();
+        let metrics = metrics.map(|provider| closing(move || drop(provider.shutdown())));
+        let heads = self.heads.take();
+        let heads = heads.map(|provider| closing(move || drop(provider.shutdown())));
         if let Some(spans) = self.spans.take() {
             let left = spans.flush(limit);
             if left > 0 {
                 tracing::warn!(spans = left, "the collector has not taken the last spans");
             }
         }
-        if let Some(closed) = metrics {
+        for closed in [metrics, heads].into_iter().flatten() {
             let left = until.saturating_duration_since(Instant::now());
             let _late = closed.recv_timeout(left);
         }
@@ -209,6 +209,18 @@ impl Settings {
     fn log_target(&self) -> String {
         self.endpoint.clone().unwrap_or_default()
     }
+}
+
+/// Has something closed that waits for the collector without a limit that could be set; says
+/// when it is.
+fn closing(close: impl FnOnce() + Send + 'static) -> mpsc::Receiver<()> {
+    let (done, closed) = mpsc::channel();
+    thread::spawn(move || {
+        close();
+        // Nobody may wait any more.
+        let _late = done.send(());
+    });
+    closed
 }
 
 /// A thread with a runtime, which ends when the sender is dropped.

@@ -55,6 +55,7 @@ class Collector:
                 *("--otlp-grpc-endpoint", f"127.0.0.1:{self.port}"),
                 *("--otlp-http-endpoint", f"127.0.0.1:{self.http_port}"),
                 *("--exporter", "blackhole", "--debug-log", "traces", "--debug-log", "metrics"),
+                *("--debug-log", "logs"),
                 *("--debug-log-verbosity", "detailed"),
             ],
             stdin=subprocess.DEVNULL,
@@ -128,7 +129,7 @@ def parse(text: str) -> list[Span]:
     """Reads what rotel prints of spans."""
     spans: list[Span] = []
     # What is printed of metrics looks alike.
-    for printed in re.split(r"^(?=Resource(?:Spans|Metrics) #)", text, flags=re.MULTILINE):
+    for printed in re.split(r"^(?=Resource(?:Spans|Metrics|Logs) #)", text, flags=re.MULTILINE):
         if printed.startswith("ResourceSpans"):
             head, *each = re.split(r"^Span #\d+$", printed, flags=re.MULTILINE)
             service = re.search(r"service\.name: Str\((.*)\)", head)

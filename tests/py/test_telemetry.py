@@ -375,6 +375,18 @@ def test_nothing_changes_where_the_collector_is(kind: str, folder: Path) -> None
     silent.stop()
 
 
+def test_signed_heads_of_the_audit_log_reach_the_collector(
+    folder: Path, collector: Collector
+) -> None:
+    with started(folder, sending(collector)) as server:
+        with server.client() as client, client.session() as session:
+            session.run("true")
+    # Heads are five lines each; the third is the root of the tree.
+    (*_, root, _, _) = (server.data_dir / "audit" / "heads").read_text().splitlines()
+    wait_for(lambda: root in collector.text(), "the last head", collector.text)
+    assert "audit.head.note" in collector.text()
+
+
 def test_a_collector_may_die_and_come_back(folder: Path, collector: Collector) -> None:
     def executes(spans: list[Span]) -> int:
         return [span.name for span in spans].count("execute")

@@ -1,6 +1,6 @@
 //! Checkpoints as far as they are a function of bytes: how a state of files is written as
 //! git objects ([`Tree`], [`pack`]), which files are left out ([`Rules`]), how two states
-//! differ ([`compare`]) and in which steps one becomes the other ([`steps`]).
+//! differ ([`compare`]) and in which steps one becomes the other ([`steps()`]).
 //!
 //! Nothing here reads a file, and nothing here runs git: the objects are git's, so that any
 //! git can read a store, and no hook, filter or setting has a place where it could act.

@@ -47,6 +47,7 @@ pub use query::{
     PageStart,
 };
 pub use retention::LogRetention;
+pub use sealer::HEAD_TARGET;
 pub use segment_log::{
     AuditStatistics, IndexMode, MAX_SEGMENT_BYTES, SEGMENT_BYTES, SegmentLog, SegmentLogOptions,
     SyncMode,

@@ -169,6 +169,13 @@ impl Read<'_> {
                 other => return Err(bad("OTEL_TRACES_EXPORTER", unknown(other))),
             };
         }
+        if let Some(names) = self.text("OTEL_LOGS_EXPORTER")? {
+            telemetry.heads = match names.as_str() {
+                "otlp" => true,
+                "none" => false,
+                other => return Err(bad("OTEL_LOGS_EXPORTER", unknown(other))),
+            };
+        }
         if let Some(names) = self.text("OTEL_METRICS_EXPORTER")? {
             telemetry.metrics = false;
             for name in names.split(',').map(str::trim) {
@@ -184,7 +191,8 @@ impl Read<'_> {
             .text("OTEL_SDK_DISABLED")?
             .is_some_and(|off| off.eq_ignore_ascii_case("true"))
         {
-            (telemetry.traces, telemetry.metrics, telemetry.prometheus) = (false, false, None);
+            (telemetry.traces, telemetry.metrics, telemetry.heads) = (false, false, false);
+            telemetry.prometheus = None;
         }
         Ok(())
     }

@@ -37,6 +37,7 @@ pub struct TelemetryKeys {
     pub(super) timeout: HumanDuration,
     pub(super) traces: bool,
     pub(super) metrics: bool,
+    pub(super) heads: bool,
     pub(super) service_name: String,
     pub(super) sampler: Sampler,
     pub(super) sampling_ratio: Ratio,
@@ -71,6 +72,7 @@ impl Default for TelemetryKeys {
             timeout: HumanDuration::from_secs(10),
             traces: true,
             metrics: true,
+            heads: true,
             service_name: SERVICE_NAME.to_owned(),
             sampler: Sampler::ParentbasedTraceidratio,
             sampling_ratio: Ratio(1.0),
@@ -109,6 +111,8 @@ pub struct Telemetry {
     pub traces: bool,
     /// Whether metrics are sent.
     pub metrics: bool,
+    /// Whether signed heads of the audit log are sent, as log records.
+    pub heads: bool,
     /// What the server calls itself.
     pub service_name: String,
     /// Which traces are recorded.
@@ -235,6 +239,7 @@ impl TelemetryKeys {
             timeout: self.timeout,
             traces: self.traces,
             metrics: self.metrics,
+            heads: self.heads,
             service_name: self.service_name,
             sampler: self.sampler,
             sampling_ratio: self.sampling_ratio,

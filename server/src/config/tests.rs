@@ -102,6 +102,7 @@ protocol = "grpc"
 timeout = "10s"
 traces = true
 metrics = true
+heads = true
 service_name = "execgate"
 sampler = "parentbased_traceidratio"
 sampling_ratio = 1.0

@@ -1,4 +1,4 @@
-//! What speaks OTLP: the exporters of spans and of metrics. Connections are made when there
+//! What speaks OTLP: the exporters of spans, of metrics and of the audit log's heads. Connections are made when there
 //! is something to send, so a collector that is away is noticed then, and by nobody else.
 
 use std::fs;
@@ -10,10 +10,12 @@ use std::time::Duration;
 use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
 use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig};
 use opentelemetry_otlp::{
-    ExporterBuildError, MetricExporter, SpanExporter, WithExportConfig, WithTonicConfig,
+    ExporterBuildError, LogExporter, MetricExporter, SpanExporter, WithExportConfig,
+    WithTonicConfig,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, Temporality};
@@ -77,6 +79,20 @@ pub(super) fn metrics(
     Ok(reader
         .with_interval(settings.metrics_interval.get())
         .build())
+}
+
+/// Sends signed heads of the audit log, as log records. Must be called within the runtime that
+/// is to do it.
+pub(super) fn heads(
+    settings: &Settings,
+    resource: Resource,
+) -> Result<SdkLoggerProvider, ExporterError> {
+    let builder = LogExporter::builder().with_tonic();
+    let exporter = configured(builder, settings)?
+        .build()
+        .map_err(|source| ExporterError::Build { source })?;
+    let provider = SdkLoggerProvider::builder().with_batch_exporter(exporter);
+    Ok(provider.with_resource(resource).build())
 }
 
 fn configured<B: WithExportConfig + WithTonicConfig>(

@@ -30,6 +30,8 @@ use super::heads::{Exporter, HeadExport, Heads, SignedHead, Sync, write_aside};
 use super::retention::Retainer;
 use super::segment_log::SyncMode;
 
+/// Where the log lines of signed heads come from: by this name they can be sent elsewhere.
+pub const HEAD_TARGET: &str = "execgate::audit::head";
 /// Records after which a head is signed.
 const HEAD_RECORDS: u64 = 256;
 /// How long a record may be without a head.
@@ -146,6 +148,10 @@ impl Sealer {
                 None => None,
             };
             let force = asked.is_some() || closing.is_some();
+            if closing.is_some() {
+                // The last head is said, however soon after another one.
+                self.logged = None;
+            }
             let worked = self.work(force);
             if closing.is_none() {
                 self.retain();
@@ -278,9 +284,8 @@ impl Sealer {
         let quiet = |logged: Instant| logged.elapsed() < HEAD_INTERVAL;
         if !self.logged.is_some_and(quiet) {
             tracing::info!(
-                audit.head.size = head.size,
-                audit.head.root = %head.root,
-                audit.head.note = note,
+                target: HEAD_TARGET,
+                { audit.head.size = head.size, audit.head.root = %head.root, audit.head.note = note },
                 "audit head signed"
             );
             self.logged = Some(Instant::now());

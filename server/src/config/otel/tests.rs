@@ -107,6 +107,10 @@ fn signals_are_turned_off_by_their_names() {
         (true, true, address)
     );
     assert_eq!(off("OTEL_SDK_DISABLED", "true"), (false, false, None));
+    let heads = |name, value| load("", &[(name, value)]).unwrap().heads;
+    assert!(heads("OTEL_LOGS_EXPORTER", "otlp"));
+    assert!(!heads("OTEL_LOGS_EXPORTER", "none"));
+    assert!(!heads("OTEL_SDK_DISABLED", "true"));
     assert_eq!(off("OTEL_SDK_DISABLED", ""), (true, true, None));
 }
 
