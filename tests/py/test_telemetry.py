@@ -378,9 +378,12 @@ def test_nothing_changes_where_the_collector_is(kind: str, folder: Path) -> None
 def test_signed_heads_of_the_audit_log_reach_the_collector(
     folder: Path, collector: Collector
 ) -> None:
-    with started(folder, sending(collector)) as server:
-        with server.client() as client, client.session() as session:
-            session.run("true")
+    with (
+        started(folder, sending(collector)) as server,
+        server.client() as client,
+        client.session() as session,
+    ):
+        session.run("true")
     # Heads are five lines each; the third is the root of the tree.
     (*_, root, _, _) = (server.data_dir / "audit" / "heads").read_text().splitlines()
     wait_for(lambda: root in collector.text(), "the last head", collector.text)
