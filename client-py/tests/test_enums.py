@@ -7,9 +7,16 @@ from enum import Enum
 import pytest
 
 from execgate import enums
-from execgate.v1 import events_pb2, execution_pb2, outcome_pb2, session_pb2, types_pb2
+from execgate.v1 import (
+    checkpoint_pb2,
+    events_pb2,
+    execution_pb2,
+    outcome_pb2,
+    session_pb2,
+    types_pb2,
+)
 
-PROTOS = (events_pb2, execution_pb2, outcome_pb2, session_pb2, types_pb2)
+PROTOS = (checkpoint_pb2, events_pb2, execution_pb2, outcome_pb2, session_pb2, types_pb2)
 
 WIRES = {name: value for name, value in vars(enums).items() if isinstance(value, enums.Wire)}
 
