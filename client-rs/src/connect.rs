@@ -80,7 +80,7 @@ impl ClientBuilder {
     ///
     /// With OpenTelemetry (`opentelemetry` 0.33) the source is its propagator:
     ///
-    /// ```ignore
+    /// ```text
     /// let builder = Client::builder().trace(|| {
     ///     let mut headers = HashMap::new();
     ///     TraceContextPropagator::new().inject_context(&Context::current(), &mut headers);
