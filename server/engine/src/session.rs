@@ -392,7 +392,7 @@ impl Session {
     /// When the session will end by itself if nothing happens.
     #[must_use]
     pub fn expires(&self) -> SystemTime {
-        let idle = self.lock_snapshot().last_active + self.defaults().idle_ttl;
+        let idle = self.lock_snapshot().last_active + self.idle_ttl();
         match self.settings.max_lifetime {
             Some(lifetime) => idle.min(self.created + lifetime),
             None => idle,
@@ -522,6 +522,17 @@ impl Session {
     #[must_use]
     pub fn defaults(&self) -> SessionDefaults {
         self.lock_defaults().clone()
+    }
+
+    /// How long it may be idle now. Asked at each turn of its task, so nothing is copied.
+    pub(crate) fn idle_ttl(&self) -> Duration {
+        self.lock_defaults().idle_ttl
+    }
+
+    /// How long a command may run where it does not say.
+    #[must_use]
+    pub fn default_timeout(&self) -> Duration {
+        self.lock_defaults().default_timeout
     }
 
     /// What the session's task does with [`Message::Update`].

@@ -62,10 +62,7 @@ impl Execs {
         let session = edge.engine.find_session(principal, &ask.session)?;
         let id = ask.execution.map_or_else(new_id, Ok)?;
         let mut caller = Caller::asking(&session, &id, ask.on_disconnect);
-        let timeout = ask
-            .command
-            .timeout
-            .or(Some(session.defaults().default_timeout));
+        let timeout = ask.command.timeout.or(Some(session.default_timeout()));
         let (engine, owner, wanted) = (Arc::clone(&edge.engine), principal.clone(), id.clone());
         let accepting = tokio::spawn(
             async move {

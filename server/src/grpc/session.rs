@@ -111,9 +111,10 @@ impl SessionService for Sessions {
             .into_iter()
             .filter(|session| {
                 let state = to_proto::session_state(&session.snapshot().state);
+                let own = session.defaults().labels;
                 labels
                     .iter()
-                    .all(|(key, value)| session.defaults().labels.get(key) == Some(value))
+                    .all(|(key, value)| own.get(key) == Some(value))
                     && (states.is_empty() || states.contains(&state))
             });
         let placed = sessions.map(|s| (Position::new(s.created, s.id.as_str()), s));

@@ -264,7 +264,7 @@ impl Actor {
             true => self.last_active,
             false => Instant::now(),
         };
-        since + self.session.defaults().idle_ttl
+        since + self.session.idle_ttl()
     }
 
     async fn enqueue(&mut self, request: StartRequest) {
@@ -305,7 +305,7 @@ impl Actor {
             Some(Before { presence, saved }) => (Some(presence), saved),
             None => (None, None),
         };
-        let limit = self.session.defaults().default_timeout;
+        let limit = self.session.default_timeout();
         let beginning = Beginning {
             course: Course::begin(Arc::clone(&execution), &command, limit, trace),
             script: command.line.text().into_owned(),

@@ -112,7 +112,7 @@ impl Beside {
         let mut course = Course::begin(
             Arc::clone(&self.execution),
             &self.command,
-            self.session.defaults().default_timeout,
+            self.session.default_timeout(),
             trace,
         );
         let starting = course.trace.stage(Stage::Start);
