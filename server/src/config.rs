@@ -16,6 +16,7 @@ mod file;
 mod identity;
 mod listen;
 mod otel;
+mod principals;
 mod secret;
 mod sections;
 mod ssh;
@@ -39,6 +40,7 @@ pub use error::ConfigError;
 pub use fence::{Fence, NetworkAccess, NetworkWord, Profile, RequiredControl};
 pub use file::FileConfig;
 pub use identity::{ClientCertificatesWord, Identity, Jwt, Tls};
+pub use principals::{PrincipalKeys, RoleWord};
 pub use listen::{DEFAULT_TCP_PORT, ListenAddress};
 pub use secret::{InjectedSecret, NamedSecretKeys, RegisteredSecret, SecretSource, SecretText};
 pub use sections::{
@@ -93,6 +95,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Who callers may be.
     pub identity: Identity,
+    /// What callers may do.
+    pub principals: BTreeMap<String, PrincipalKeys>,
 }
 
 /// What flags and variables say, over what the file says.
@@ -173,6 +177,7 @@ impl Config {
             telemetry,
             tls: file.tls,
             identity: file.identity,
+            principals: file.principals,
         };
         config.validate()?;
         Ok(config)
@@ -208,6 +213,7 @@ impl Config {
         self.audit.validate()?;
         self.telemetry.validate()?;
         self.identity.validate()?;
+        PrincipalKeys::validate(&self.principals)?;
         if let Some(tls) = &self.tls {
             tls.validate()?;
         }

@@ -13,6 +13,7 @@
 
 pub mod api_keys;
 pub(crate) mod certificates;
+mod grants;
 mod jwt;
 mod signatures;
 pub(crate) mod watched;
@@ -24,6 +25,7 @@ use execgate_core::audit::AuthMethod;
 use execgate_core::ids::Principal;
 
 use self::api_keys::{ApiKeys, KEY_PREFIX};
+pub use self::grants::Grants;
 use self::jwt::Jwt;
 pub use self::jwt::{JwtError, JwtSettings, SignatureAlgorithm};
 use crate::token::Token;

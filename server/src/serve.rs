@@ -41,7 +41,7 @@ use crate::config::{Config, ConfigError, ListenAddress};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::grpc::{self, Gate, GrpcError, Health};
 use crate::identity::api_keys::KEYS_FILE_NAME;
-use crate::identity::{Identity, JwtError};
+use crate::identity::{Grants, Identity, JwtError};
 use crate::telemetry::Telemetry;
 use crate::tls::{Tls, TlsError};
 use crate::token::{TOKEN_FILE_NAME, Token};
@@ -151,18 +151,22 @@ pub fn serve(config: Config, telemetry: &Telemetry) -> Result<(), ServeError> {
 struct Door {
     tls: Option<Arc<Tls>>,
     identity: Identity,
+    grants: Grants,
 }
 
 impl Door {
     fn of(config: &Config, token: Token, dir: &DataDir) -> Result<Self, ServeError> {
         let tls = config.tls.as_ref().map(|tls| Tls::load(tls.settings()));
         let keys = dir.path().join(KEYS_FILE_NAME);
+        let granted = config.principals.iter();
+        let granted = granted.map(|(name, keys)| (name.clone(), keys.grant()));
         if config.tls.is_none() && config.listen.iter().any(ListenAddress::is_remote) {
             tracing::warn!("other machines may call in plaintext: that can be read and changed");
         }
         Ok(Self {
             tls: tls.transpose()?.map(Arc::new),
             identity: Identity::new(token, keys, config.identity.jwt_settings())?,
+            grants: Grants::new(granted),
         })
     }
 }
@@ -203,7 +207,7 @@ async fn run(
     announce(&listeners, config, telemetry);
     let sockets = listeners.sockets();
     let connections = listeners.accept(door.tls).map_err(failed("listen"))?;
-    let gate = Gate::new(door.identity, Arc::clone(&store));
+    let gate = Gate::new(door.identity, door.grants, Arc::clone(&store));
     let mut server = tokio::spawn(grpc::serve(
         Arc::new(edge),
         Arc::new(gate),

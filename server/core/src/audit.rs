@@ -46,7 +46,7 @@ pub use record::{
     AuditRecord, AuthFailure, ChannelTotals, CheckpointCreated, CheckpointDeleted,
     CheckpointFailed, CheckpointIntent, CheckpointOperation, CheckpointRestored, CommandKind,
     ExecutionAbandoned, ExecutionDenied, ExecutionIntent, ExecutionOutcome, HostKeyMismatch,
-    NewRecord, PolicyReloaded, Recovered, RetentionApplied, RetentionReason, SYSTEM_PRINCIPAL,
+    Intervened, NewRecord, PolicyReloaded, Recovered, RetentionApplied, RetentionReason, SYSTEM_PRINCIPAL,
     ServerStarted, ServerStopped, SessionClosed, SessionCreated, SessionLoss, SessionLost,
     ShellRestarted, SignalSent, StdinWritten,
 };

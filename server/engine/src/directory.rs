@@ -147,8 +147,9 @@ impl SessionDirectory {
         }
     }
 
-    /// The principal's sessions, oldest first; those that are over while they are kept.
-    pub(crate) fn list(&self, principal: &Principal) -> Vec<Arc<Session>> {
+    /// The principal's sessions, or everybody's, oldest first; those that are over while
+    /// they are kept.
+    pub(crate) fn list(&self, principal: Option<&Principal>) -> Vec<Arc<Session>> {
         let mut inner = self.lock();
         inner.expire(self.keep_for);
         let kept = inner
@@ -159,11 +160,13 @@ impl SessionDirectory {
             .live
             .values()
             .chain(kept)
-            .filter(|s| s.principal == *principal)
+            .filter(|s| principal.is_none_or(|principal| s.principal == *principal))
             .cloned()
             .collect();
         drop(inner);
-        sessions.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        sessions.sort_by(|a, b| {
+            (a.created, &a.id, &a.principal).cmp(&(b.created, &b.id, &b.principal))
+        });
         sessions
     }
 

@@ -18,11 +18,13 @@ use execgate_core::shell::ShellKind;
 use tokio::sync::watch;
 
 use crate::audit::{AuditStore, Durability};
+use crate::authority::{Owner, Steward};
 use crate::checkpoint::{CheckpointSettings, Checkpoints, Workspace, WorkspaceParts, retention};
 use crate::directory::SessionDirectory;
 use crate::error::Error;
 use crate::execution::{Execution, Retention};
 use crate::fence::Fences;
+use crate::intervention::CLOSE_SESSION;
 use crate::isolation::Isolation;
 use crate::local::LocalSettings;
 use crate::policy::{OperatorPolicy, Policies};
@@ -141,7 +143,7 @@ impl Engine {
     /// there is no such shell, it cannot start, or the audit log takes no record.
     pub async fn create_session(
         &self,
-        principal: &Principal,
+        principal: &Owner,
         id: Option<SessionId>,
         settings: SessionSettings,
     ) -> Result<Arc<Session>, Error> {
@@ -149,6 +151,10 @@ impl Engine {
         if let Some(first) = self.repeated(principal, &id, &settings)? {
             return Ok(first);
         }
+        let named = settings.secrets.iter().map(|secret| &secret.name);
+        principal.grant().check_target(&settings.target)?;
+        principal.grant().check_secrets(named)?;
+        let principal: &Principal = principal;
         let secrets = self
             .settings
             .secrets
@@ -162,7 +168,7 @@ impl Engine {
             settings.origin.clone(),
         );
         let own = settings.policy.as_ref();
-        let policy = self.policy.stack(&settings.target, own);
+        let policy = self.policy.stack(&settings.target, principal, own);
         let target = self.reach(principal, &recorder, &settings, &policy).await?;
         if let Some(weak) = target.isolation.missing(&settings.fence.require) {
             return Err(Error::FenceUnavailable(Box::new(weak.clone())));
@@ -463,9 +469,10 @@ impl Engine {
         self.directory.get(principal, id)
     }
 
-    /// The principal's sessions, oldest first; those that are over while they are kept.
+    /// The principal's sessions, or everybody's, oldest first; those that are over while
+    /// they are kept.
     #[must_use]
-    pub fn sessions(&self, principal: &Principal) -> Vec<Arc<Session>> {
+    pub fn sessions(&self, principal: Option<&Principal>) -> Vec<Arc<Session>> {
         self.directory.list(principal)
     }
 
@@ -476,10 +483,12 @@ impl Engine {
     /// Where there is none, or it is no longer kept.
     pub async fn close_session(
         &self,
-        principal: &Principal,
+        principal: &Steward,
         id: &SessionId,
     ) -> Result<(Arc<Session>, Vec<EndedProcess>), Error> {
         let session = self.directory.find(principal, id)?;
+        self.intervene(principal, (id, None), (CLOSE_SESSION, ""))
+            .await?;
         let closed = session.close(CloseReason::Owner).await;
         // Somebody else may have been first.
         let mut ended = match (closed, session.end()) {
@@ -544,7 +553,11 @@ impl Engine {
         };
         let profiles = policies.profiles.iter();
         let profiles = profiles.map(|(profile, policy)| (profile.to_string(), policy));
-        for (profile, policy) in iter::once((String::new(), &policies.operator)).chain(profiles) {
+        let principals = policies.principals.iter();
+        let principals = principals
+            .filter_map(|(name, policy)| Some((format!("principal:{name}"), policy.as_ref()?)));
+        let narrowing = profiles.chain(principals);
+        for (profile, policy) in iter::once((String::new(), &policies.operator)).chain(narrowing) {
             let record = AuditBody::PolicyReloaded(PolicyReloaded {
                 policy: policy.name().to_owned(),
                 policy_hash: Digest(policy.content_hash()),

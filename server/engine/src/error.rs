@@ -6,6 +6,7 @@ use execgate_core::ids::{CheckpointId, ExecutionId, SessionId};
 use execgate_core::policy::Denial;
 
 use crate::audit::AuditError;
+use crate::authority::Role;
 use crate::isolation::Control;
 use crate::transport::TransportError;
 
@@ -19,6 +20,20 @@ pub enum Error {
         field: &'static str,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The caller's role does not cover this.
+    #[error("the role {} does not cover this", role.name())]
+    RoleRequired {
+        /// The caller's.
+        role: Role,
+        /// Those that do.
+        needed: &'static [Role],
+    },
+    /// The caller was not granted this target.
+    #[error("use {target}: it was not granted to this principal")]
+    TargetNotGranted {
+        /// The target, as lists of targets call it.
+        target: String,
     },
     /// The principal has no session of this id.
     #[error("find session {session}")]

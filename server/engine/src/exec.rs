@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use execgate_core::audit::{AuditBody, Digest, ExecutionDenied, ExecutionIntent, Origin};
-use execgate_core::ids::{ExecutionId, Principal, SessionId};
+use execgate_core::ids::{ExecutionId, SessionId};
 use execgate_core::policy::{Denial, Layer, SessionNames, Verdict};
 use sha2::{Digest as _, Sha256};
 
+use crate::authority::Owner;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::execution::{Asked, Command, CommandLine, Execution, Follower, Stdin};
@@ -37,13 +38,15 @@ impl Engine {
     /// Everything that stands between a request and its start: see [`Error`].
     pub async fn exec(
         &self,
-        principal: &Principal,
+        principal: &Owner,
         session: &SessionId,
         id: Option<ExecutionId>,
         command: Command,
     ) -> Result<Accepted, Arc<Error>> {
         let session = self.find_session(principal, session)?;
         self.check(&session, &command)?;
+        let named = command.secrets.iter().map(|secret| &secret.name);
+        principal.grant().check_secrets(named).map_err(Arc::new)?;
         let id = match id {
             Some(id) => id,
             None => ExecutionId::from_random(random::bytes().map_err(Error::from)?),

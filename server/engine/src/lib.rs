@@ -5,6 +5,7 @@
 //! (audit intent, shell, pipeline, outcome) → the [`execution`]'s log → whoever follows.
 
 pub mod audit;
+pub mod authority;
 pub mod checkpoint;
 mod directory;
 mod engine;
@@ -12,9 +13,11 @@ mod error;
 mod exec;
 pub mod execution;
 pub mod fence;
+mod intervention;
 pub mod isolation;
 pub mod launcher;
 pub mod local;
+mod pattern;
 pub mod policy;
 mod random;
 pub mod secrets;

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 
+use execgate_core::ids::Principal;
 use execgate_core::policy::{Layer, Policy, PolicyStack};
 
+use crate::authority::ByPrincipal;
 use crate::target::{Target, TargetProfile};
 
 /// What the operator says about commands.
@@ -15,6 +17,8 @@ pub struct Policies {
     pub operator: Policy,
     /// What narrows that further on targets of a profile.
     pub profiles: BTreeMap<TargetProfile, Policy>,
+    /// What narrows it for a principal, if anything.
+    pub principals: ByPrincipal<Option<Policy>>,
 }
 
 impl From<Policy> for Policies {
@@ -23,6 +27,7 @@ impl From<Policy> for Policies {
         Self {
             operator,
             profiles: BTreeMap::new(),
+            principals: ByPrincipal::default(),
         }
     }
 }
@@ -45,16 +50,27 @@ impl OperatorPolicy {
             .clone()
     }
 
-    /// The policies that hold now for a session there, which may narrow them by its own.
+    /// The policies that hold now for a principal's session there, which may narrow them by
+    /// its own.
     #[must_use]
-    pub fn stack(&self, target: &Target, own: Option<&Policy>) -> PolicyStack {
-        let (operator, profile) = {
+    pub fn stack(
+        &self,
+        target: &Target,
+        principal: &Principal,
+        own: Option<&Policy>,
+    ) -> PolicyStack {
+        let (operator, profile, principal) = {
             let now = self.0.read().unwrap_or_else(PoisonError::into_inner);
             let profile = target.profile();
             let profile = profile.and_then(|name| now.profiles.get(&name).cloned());
-            (PolicyStack::new(now.operator.clone()), profile)
+            let principal = now.principals.of(principal).cloned().flatten();
+            (PolicyStack::new(now.operator.clone()), profile, principal)
         };
-        let layers = [(Layer::Profile, profile), (Layer::Session, own.cloned())];
+        let layers = [
+            (Layer::Profile, profile),
+            (Layer::Principal, principal),
+            (Layer::Session, own.cloned()),
+        ];
         layers
             .into_iter()
             .filter_map(|(layer, policy)| Some((layer, policy?)))
@@ -70,6 +86,8 @@ impl OperatorPolicy {
 
 #[cfg(test)]
 mod tests {
+    use execgate_core::policy::Verdict;
+
     use super::*;
     use crate::target::{DockerSource, DockerTarget, SshTarget};
 
@@ -94,9 +112,11 @@ mod tests {
                 (TargetProfile::Docker("default".to_owned()), denying("apt")),
             ]
             .into(),
+            principals: ByPrincipal::new([("ci-*".to_owned(), Some(denying("curl")))]),
         });
+        let anybody = Principal::new("me");
         let denied = |target: &Target, own: Option<&Policy>| {
-            let stack = policies.stack(target, own);
+            let stack = policies.stack(target, &anybody, own);
             ["rm", "systemctl", "apt", "curl"]
                 .map(|script| !stack.judge_script(script).is_allowed())
         };
@@ -112,5 +132,10 @@ mod tests {
             denied(&docker(Some("x")), None),
             [true, false, false, false]
         );
+        let ci = policies.stack(&Target::Local, &Principal::new("ci-7"), None);
+        let Verdict::Denied(denial) = ci.judge_script("curl") else {
+            panic!("allowed")
+        };
+        assert_eq!(denial.layer, Layer::Principal);
     }
 }

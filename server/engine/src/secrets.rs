@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use execgate_core::redact::Secret;
 
 use crate::error::Error;
-use crate::target::{DockerTarget, SshTarget, Target};
+use crate::pattern::is_listed;
+use crate::target::Target;
 
 /// A request for a secret, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -60,12 +61,12 @@ impl NamedSecrets {
         references: &[SecretReference],
         target: &Target,
     ) -> Result<SecretVariables, Error> {
-        let label = label(target);
+        let label = target.label();
         references
             .iter()
             .map(|reference| {
                 let secret = self.0.get(&reference.name);
-                match secret.filter(|secret| secret.is_for(&label)) {
+                match secret.filter(|secret| is_listed(&secret.targets, &label)) {
                     Some(secret) => Ok((reference.variable.clone(), secret.value.clone())),
                     None => Err(Error::SecretNotFound {
                         secret: reference.name.clone(),
@@ -73,29 +74,6 @@ impl NamedSecrets {
                 }
             })
             .collect()
-    }
-}
-
-impl NamedSecret {
-    fn is_for(&self, target: &str) -> bool {
-        self.targets
-            .iter()
-            .any(|pattern| match pattern.strip_suffix('*') {
-                Some(prefix) => target.starts_with(prefix),
-                None => pattern == target,
-            })
-    }
-}
-
-/// What a secret's list of targets calls this one.
-fn label(target: &Target) -> String {
-    match target {
-        Target::Local => "local".to_owned(),
-        Target::Ssh(SshTarget::Profile(profile)) => format!("ssh:{profile}"),
-        Target::Ssh(SshTarget::Inline(_)) => "ssh-inline".to_owned(),
-        Target::Docker(DockerTarget { profile, .. }) => {
-            format!("docker:{}", profile.as_deref().unwrap_or("default"))
-        }
     }
 }
 
@@ -118,6 +96,7 @@ pub(crate) fn exposed(secrets: &SecretVariables) -> impl Iterator<Item = (String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::SshTarget;
 
     #[test]
     fn a_secret_is_had_only_by_name_and_where_it_is_for() {

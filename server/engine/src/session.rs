@@ -433,8 +433,11 @@ impl Session {
     /// The policies that judge its commands: the operator's, its profile's, its own.
     #[must_use]
     pub fn policy(&self) -> PolicyStack {
-        self.operator
-            .stack(&self.settings.target, self.settings.policy.as_ref())
+        self.operator.stack(
+            &self.settings.target,
+            &self.principal,
+            self.settings.policy.as_ref(),
+        )
     }
 
     /// What `policy` says of a command in this session, with these variables of its own.

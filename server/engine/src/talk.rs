@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use execgate_core::ids::{ExecutionId, Principal, SessionId};
+use execgate_core::ids::{ExecutionId, SessionId};
 use tokio::sync::oneshot;
 
+use crate::authority::{Owner, Steward};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::execution::Execution;
+use crate::intervention::SIGNAL;
 use crate::session::{Nudge, Session, SessionUpdate, Write};
 use crate::transport::WindowSize;
 
@@ -29,7 +31,7 @@ impl Engine {
     /// offset lies beyond what was accepted, or the command does not read.
     pub async fn write_stdin(
         &self,
-        principal: &Principal,
+        principal: &Owner,
         session: &SessionId,
         execution: &ExecutionId,
         (offset, data, eof): (Option<u64>, Bytes, bool),
@@ -63,7 +65,7 @@ impl Engine {
     /// reached.
     pub async fn signal(
         &self,
-        principal: &Principal,
+        principal: &Steward,
         session: &SessionId,
         execution: &ExecutionId,
         signal: i32,
@@ -73,6 +75,8 @@ impl Engine {
         if execution.ending().is_some() {
             return Err(not_running(&execution));
         }
+        let concerned = (&session.id, Some(&execution.id));
+        self.intervene(principal, concerned, (SIGNAL, "")).await?;
         let (reply, answer) = oneshot::channel();
         let nudge = Nudge::Signal { signal, reply };
         session.nudge(&execution.id, nudge).await?;
@@ -87,7 +91,7 @@ impl Engine {
     /// Where there is no such session, or it is over.
     pub async fn update_session(
         &self,
-        principal: &Principal,
+        principal: &Owner,
         session: &SessionId,
         update: SessionUpdate,
     ) -> Result<Arc<Session>, Error> {
@@ -102,7 +106,7 @@ impl Engine {
     /// Where there is no such session, or it has no terminal.
     pub async fn resize_terminal(
         &self,
-        principal: &Principal,
+        principal: &Owner,
         session: &SessionId,
         size: WindowSize,
     ) -> Result<(), Error> {

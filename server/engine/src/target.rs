@@ -30,6 +30,16 @@ pub enum Target {
 }
 
 impl Target {
+    /// What the operator's lists of targets call it: `local`, `ssh:PROFILE`, `ssh-inline`,
+    /// `docker:PROFILE`.
+    pub(crate) fn label(&self) -> String {
+        match (self, self.profile()) {
+            (_, Some(profile)) => profile.to_string(),
+            (Self::Ssh(_), None) => "ssh-inline".to_owned(),
+            (Self::Local | Self::Docker(_), None) => "local".to_owned(),
+        }
+    }
+
     /// The operator's profile that it falls under, if any.
     #[must_use]
     pub fn profile(&self) -> Option<TargetProfile> {

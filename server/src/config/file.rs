@@ -13,6 +13,7 @@ use super::docker::Docker;
 use super::fence::Fence;
 use super::identity::{Identity, Tls};
 use super::listen::ListenAddress;
+use super::principals::PrincipalKeys;
 use super::secret::NamedSecretKeys;
 use super::sections::{Executions, Limits, Local, Policy, RedactionKeys, Sessions};
 use super::ssh::Ssh;
@@ -61,6 +62,8 @@ pub struct FileConfig {
     pub tls: Option<Tls>,
     /// Who callers may be.
     pub identity: Identity,
+    /// What callers may do.
+    pub principals: BTreeMap<String, PrincipalKeys>,
 }
 
 impl FileConfig {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use execgate_core::audit::{AuditBody, AuditRead, Micros, NewRecord, Origin};
-use execgate_core::ids::Principal;
 use execgate_engine::Error;
-use execgate_engine::audit::{AuditError, AuditStore, Durability};
+use execgate_engine::audit::{AuditError, AuditQuery, AuditStore, Durability};
+use execgate_engine::authority::Caller;
 use execgate_proto::v1;
 use execgate_proto::v1::audit_service_server::AuditService;
 use futures::StreamExt;
@@ -19,7 +19,7 @@ use futures::stream::BoxStream;
 use tonic::{Request, Response, Status};
 
 use self::tail::Tail;
-use super::auth::{origin, principal};
+use super::auth::{self, caller, origin};
 use super::edge::Edge;
 use super::refusal::Refusal;
 use super::{from_proto, to_proto};
@@ -30,9 +30,9 @@ pub(crate) struct Audits {
     edge: Arc<Edge>,
 }
 
-/// Who reads.
+/// Who reads, and whose records.
 struct Reader {
-    principal: Principal,
+    caller: Caller,
     origin: Origin,
     method: &'static str,
 }
@@ -40,10 +40,25 @@ struct Reader {
 impl Reader {
     fn of<T>(request: &Request<T>, method: &'static str) -> Result<Self, Refusal> {
         Ok(Self {
-            principal: principal(request)?,
+            caller: caller(request)?.clone(),
             origin: origin(request),
             method,
         })
+    }
+
+    /// The question as far as the caller may ask it: agents see the records of their own.
+    fn within(&self, query: AuditQuery) -> Result<AuditQuery, Refusal> {
+        let own = self.caller.principal();
+        match self.caller.overseer() {
+            Ok(()) => Ok(query),
+            Err(refused) => match &query.principal {
+                Some(name) if name != own.as_str() => Err(refused.into()),
+                _ => Ok(AuditQuery {
+                    principal: Some(own.to_string()),
+                    ..query
+                }),
+            },
+        }
     }
 }
 
@@ -59,13 +74,13 @@ impl Audits {
     /// Records a reading.
     async fn record(&self, reader: Reader, (first, last): (u64, u64)) {
         let Reader {
-            principal,
+            caller,
             origin,
             method,
         } = reader;
         let record = NewRecord {
             time: Micros::from(SystemTime::now()),
-            principal: principal.to_string(),
+            principal: caller.principal().to_string(),
             session_id: None,
             execution_id: None,
             trace_id: origin.trace.map(|trace| trace.trace_id_text()),
@@ -102,7 +117,7 @@ impl AuditService for Audits {
         request: Request<v1::ListAuditRecordsRequest>,
     ) -> Result<Response<v1::ListAuditRecordsResponse>, Status> {
         let reader = Reader::of(&request, "ListAuditRecords")?;
-        let query = from_proto::audit_query(request.into_inner(), &reader.principal)?;
+        let query = reader.within(from_proto::audit_query(request.into_inner())?)?;
         let page = self.store().list(query).await.map_err(refused)?;
         let sequences = page.records.iter().map(|record| record.sequence);
         let range = (
@@ -121,6 +136,7 @@ impl AuditService for Audits {
         let request = request.into_inner();
         let from = request.from_sequence;
         let filter = from_proto::audit_filter(request.filter.unwrap_or_default())?;
+        let filter = reader.within(filter)?;
         let tail = Tail::start(Arc::clone(&self.edge), filter, from).await?;
         self.record(reader, (tail.next_sequence(), 0)).await;
         Ok(Response::new(tail.into_stream().boxed()))
@@ -130,7 +146,7 @@ impl AuditService for Audits {
         &self,
         request: Request<v1::GetAuditHeadRequest>,
     ) -> Result<Response<v1::GetAuditHeadResponse>, Status> {
-        let _caller = principal(&request)?;
+        let _caller = caller(&request)?;
         let signed = self.store().signed_head().await.map_err(refused)?;
         Ok(Response::new(match signed {
             Some(signed) => to_proto::signed_head(signed),
@@ -143,6 +159,7 @@ impl AuditService for Audits {
         request: Request<v1::VerifyAuditLogRequest>,
     ) -> Result<Response<v1::VerifyAuditLogResponse>, Status> {
         let reader = Reader::of(&request, "VerifyAuditLog")?;
+        reader.caller.overseer().map_err(Refusal::from)?;
         let wanted = from_proto::verification(request.into_inner())?;
         let found = self.store().verify(wanted).await.map_err(refused)?;
         self.record(reader, (found.first, found.last)).await;
@@ -154,8 +171,9 @@ impl AuditService for Audits {
         request: Request<v1::ExportRecordingRequest>,
     ) -> Result<Response<Self::ExportRecordingStream>, Status> {
         let reader = Reader::of(&request, "ExportRecording")?;
+        let principal = auth::reader(&request)?;
         let wanted = from_proto::recording(request.into_inner())?;
-        let pieces = export::start(Arc::clone(&self.edge), &reader.principal, wanted).await?;
+        let pieces = export::start(Arc::clone(&self.edge), &principal, wanted).await?;
         self.record(reader, pieces.sequences()).await;
         Ok(Response::new(pieces.into_stream().boxed()))
     }

@@ -1,6 +1,7 @@
 //! Who calls. Decided before any service but grpc.health is reached: over TCP by what the
 //! caller shows (`identity`), over a Unix socket by the peer's process. What a handler gets is
-//! a [`Principal`], through [`principal`], and the engine does nothing without one.
+//! a type of the engine's (`authority`) through [`reader`], [`owner`] or [`steward`], and the
+//! engine does nothing without one.
 //!
 //! The server's own token and its socket are the same human, so both are one principal: what
 //! was opened one way is there the other way. Where both a certificate and a bearer are shown
@@ -16,6 +17,7 @@ use execgate_core::audit::{
 use execgate_core::ids::Principal;
 use execgate_core::trace::TraceContext;
 use execgate_engine::audit::{AuditStore, Durability};
+use execgate_engine::authority::{Caller, Owner, Role, Steward};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};
 use tonic::body::Body;
@@ -23,14 +25,17 @@ use tower::{Layer, Service};
 
 use super::peer::Peer;
 use super::refusal::Refusal;
-use crate::identity::{Distance, Identity, LOCAL_PRINCIPAL};
+use crate::identity::{Distance, Grants, Identity, LOCAL_PRINCIPAL, is_name};
 use crate::tls::Holder;
 
 /// Health is open: a probe has no token, and learns nothing but whether we serve.
 const OPEN_SERVICE: &str = "/grpc.health.v1.Health/";
 /// The scheme of the header.
 const SCHEME: &str = "bearer";
-/// The header of the W3C trace context.
+/// The header that names the principal whose things a call is about.
+const OWNER_HEADER: &str = "execgate-principal";
+/// What it says for all of them.
+const EVERYBODY: &str = "*";
 /// Bytes of a method's name in a record.
 const MAX_METHOD_BYTES: usize = 128;
 /// Failures recorded at once, so that whoever knocks fills no disk.
@@ -42,32 +47,111 @@ const RECORD_INTERVAL: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Where no caller was established: the call never passed the gate.
-pub(crate) fn principal<T>(request: &tonic::Request<T>) -> Result<Principal, Refusal> {
-    let known = request.extensions().get::<Principal>().cloned();
+pub(crate) fn caller<T>(request: &tonic::Request<T>) -> Result<&Caller, Refusal> {
+    let known = request.extensions().get::<Caller>();
     known.ok_or(Refusal::Unauthenticated {
         reason: "the caller is not known",
     })
 }
 
+/// Whose things the call is about.
+pub(crate) enum Whose {
+    /// One principal's: the caller's, where it does not say.
+    One(Principal),
+    /// Everybody's.
+    All,
+}
+
+/// Whose things the caller is to see, and may.
+///
+/// # Errors
+/// Where its role does not let it.
+pub(crate) fn whose<T>(request: &tonic::Request<T>) -> Result<Whose, Refusal> {
+    let caller = caller(request)?;
+    match named(request)? {
+        Some(EVERYBODY) => {
+            caller.overseer()?;
+            Ok(Whose::All)
+        }
+        Some(name) => Ok(Whose::One(caller.reader(&Principal::new(name))?)),
+        None => Ok(Whose::One(caller.reader(caller.principal())?)),
+    }
+}
+
+/// The principal whose things the caller is to see, and may.
+///
+/// # Errors
+/// Where its role does not let it.
+pub(crate) fn reader<T>(request: &tonic::Request<T>) -> Result<Principal, Refusal> {
+    match whose(request)? {
+        Whose::One(principal) => Ok(principal),
+        Whose::All => Err(Refusal::field(OWNER_HEADER, "`*` is for listing sessions")),
+    }
+}
+
+/// The caller, who changes what is its own.
+///
+/// # Errors
+/// Where its role does not let it, or it names another principal: nobody acts in the name of
+/// another.
+pub(crate) fn owner<T>(request: &tonic::Request<T>) -> Result<Owner, Refusal> {
+    let caller = caller(request)?;
+    let owner = caller.owner()?;
+    match named(request)? {
+        Some(name) if name != caller.principal().as_str() => {
+            let reason = "names somebody else: nobody acts in the name of another";
+            Err(Refusal::field(OWNER_HEADER, reason))
+        }
+        _ => Ok(owner),
+    }
+}
+
+/// The caller, who ends what is its own, or as an operator another's.
+///
+/// # Errors
+/// Where its role does not let it.
+pub(crate) fn steward<T>(request: &tonic::Request<T>) -> Result<Steward, Refusal> {
+    let caller = caller(request)?;
+    match named(request)? {
+        Some(EVERYBODY) => Err(Refusal::field(OWNER_HEADER, "`*` is for listing sessions")),
+        Some(name) => Ok(caller.steward(&Principal::new(name))?),
+        None => Ok(caller.steward(caller.principal())?),
+    }
+}
+
+/// The principal that the call names as the owner of what it is about.
+fn named<T>(request: &tonic::Request<T>) -> Result<Option<&str>, Refusal> {
+    let mut given = request.metadata().get_all(OWNER_HEADER).iter();
+    let Some(value) = given.next() else {
+        return Ok(None);
+    };
+    match (value.to_str(), given.next()) {
+        (Ok(name), None) if is_name(name) => Ok(Some(name)),
+        _ => Err(Refusal::field(OWNER_HEADER, "is no name of a principal")),
+    }
+}
+
 /// Where the call comes from, as its records tell it.
 pub(crate) fn origin<T>(request: &tonic::Request<T>) -> Origin {
-    let known = request.extensions().get::<Origin>().cloned();
-    known.unwrap_or_default()
+    let known = request.extensions().get::<Caller>();
+    known.map(Caller::origin).cloned().unwrap_or_default()
 }
 
 /// The gate's knowledge.
 #[derive(Debug)]
 pub(crate) struct Gate {
     identity: Identity,
+    grants: Grants,
     audit: Arc<dyn AuditStore>,
     bucket: Mutex<Bucket>,
 }
 
 impl Gate {
     /// A gate that opens to whom `identity` knows, and records in `audit` whom it turns away.
-    pub(crate) fn new(identity: Identity, audit: Arc<dyn AuditStore>) -> Self {
+    pub(crate) fn new(identity: Identity, grants: Grants, audit: Arc<dyn AuditStore>) -> Self {
         Self {
             identity,
+            grants,
             audit,
             bucket: Mutex::new(Bucket::new(Instant::now())),
         }
@@ -78,7 +162,7 @@ impl Gate {
         peer: Option<&Peer>,
         trace: Option<&TraceContext>,
         headers: &HeaderMap,
-    ) -> Result<(Principal, Origin), Refusal> {
+    ) -> Result<Caller, Refusal> {
         let (principal, auth) = match peer {
             Some(Peer::Tcp(address, holder)) => self.admit_tcp(*address, holder, headers)?,
             Some(Peer::Owner { .. }) => (Principal::new(LOCAL_PRINCIPAL), AuthMethod::UnixPeer),
@@ -95,7 +179,11 @@ impl Gate {
             auth: Some(auth),
             trace: trace.cloned(),
         };
-        Ok((principal, origin))
+        let grant = self.grants.of(&principal);
+        match grant.role {
+            Role::Nobody => Err(Refusal::NoRole { principal }),
+            _ => Ok(Caller::new(principal, grant, origin)),
+        }
     }
 
     fn admit_tcp(
@@ -125,7 +213,8 @@ impl Gate {
     fn record(&self, method: &str, peer: Option<&Peer>, refusal: &Refusal) {
         let reason = match refusal {
             Refusal::Unauthenticated { reason } | Refusal::CalledFromSession { reason } => reason,
-            _ => "it was refused",
+            Refusal::NoRole { .. } => &"the principal was granted nothing",
+            _ => &"it was refused",
         };
         let peer = peer.map_or_else(|| "unknown".to_owned(), ToString::to_string);
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
@@ -265,9 +354,8 @@ where
             let peer = request.extensions().get::<Peer>();
             let trace = request.extensions().get::<TraceContext>();
             match self.gate.admit(peer, trace, request.headers()) {
-                Ok((principal, origin)) => {
-                    request.extensions_mut().insert(principal);
-                    request.extensions_mut().insert(origin);
+                Ok(caller) => {
+                    request.extensions_mut().insert(caller);
                 }
                 Err(refusal) => {
                     self.gate.record(method, peer, &refusal);

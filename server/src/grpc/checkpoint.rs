@@ -9,7 +9,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use tonic::{Request, Response, Status};
 use v1::diff_checkpoint_response::Item;
 
-use super::auth::principal;
+use super::auth::{owner, reader, steward};
 use super::edge::Edge;
 use super::from_proto::{self, CheckpointsPage, Position};
 use super::refusal::Refusal;
@@ -51,7 +51,7 @@ impl CheckpointService for Checkpoints {
         &self,
         request: Request<v1::CreateCheckpointRequest>,
     ) -> Result<Response<v1::CreateCheckpointResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = owner(&request)?;
         let (session, asked) = from_proto::new_checkpoint(request.into_inner())?;
         let engine = &self.edge.engine;
         let created = engine.create_checkpoint(&principal, &session, asked).await;
@@ -66,7 +66,7 @@ impl CheckpointService for Checkpoints {
         &self,
         request: Request<v1::GetCheckpointRequest>,
     ) -> Result<Response<v1::GetCheckpointResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = reader(&request)?;
         let id = from_proto::checkpoint_id(&request.into_inner().checkpoint_id)?;
         let found = self.edge.engine.checkpoint(&principal, &id);
         let checkpoint = Some(to_proto::checkpoint(&*found.map_err(Refusal::from)?));
@@ -77,7 +77,7 @@ impl CheckpointService for Checkpoints {
         &self,
         request: Request<v1::ListCheckpointsRequest>,
     ) -> Result<Response<v1::ListCheckpointsResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = reader(&request)?;
         let CheckpointsPage {
             page,
             session,
@@ -107,7 +107,7 @@ impl CheckpointService for Checkpoints {
         &self,
         request: Request<v1::DiffCheckpointRequest>,
     ) -> Result<Response<Self::DiffCheckpointStream>, Status> {
-        let principal = principal(&request)?;
+        let principal = reader(&request)?;
         let asked = from_proto::comparison(request.into_inner())?;
         let differences = self.edge.engine.compare_checkpoint(&principal, asked).await;
         Ok(Response::new(answers(differences.map_err(Refusal::from)?)))
@@ -117,7 +117,7 @@ impl CheckpointService for Checkpoints {
         &self,
         request: Request<v1::RestoreCheckpointRequest>,
     ) -> Result<Response<v1::RestoreCheckpointResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = owner(&request)?;
         let asked = from_proto::restore(request.into_inner())?;
         let restored = self.edge.engine.restore_checkpoint(&principal, asked).await;
         let restored = restored.map_err(Refusal::from)?;
@@ -128,7 +128,7 @@ impl CheckpointService for Checkpoints {
         &self,
         request: Request<v1::DeleteCheckpointRequest>,
     ) -> Result<Response<v1::DeleteCheckpointResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = steward(&request)?;
         let id = from_proto::checkpoint_id(&request.into_inner().checkpoint_id)?;
         let deleted = self.edge.engine.delete_checkpoint(&principal, &id).await;
         let checkpoint = Some(to_proto::checkpoint(&*deleted.map_err(Refusal::from)?));

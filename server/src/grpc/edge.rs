@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use execgate_core::budget::OutputBudget;
+use execgate_core::ids::Principal;
 use execgate_core::policy::{Decision, Denial, Judgement, PolicyStack, ProgramFate};
 use execgate_core::redact::redact_text;
 use execgate_core::shell::ShellKind;
@@ -76,11 +77,16 @@ impl Edge {
         shorten(command.to_owned(), MAX_SHOWN_COMMAND_BYTES)
     }
 
-    /// The policies that judge a session's commands, the operator's first.
-    pub(crate) fn policy_of(&self, session: Option<&Session>) -> PolicyStack {
+    /// The policies that judge a session's commands, or those of a local one of this
+    /// principal where there is none, the operator's first.
+    pub(crate) fn policy_of(
+        &self,
+        session: Option<&Session>,
+        principal: &Principal,
+    ) -> PolicyStack {
         match session {
             Some(session) => session.policy(),
-            None => self.engine.policy().stack(&Target::Local, None),
+            None => self.engine.policy().stack(&Target::Local, principal, None),
         }
     }
 
@@ -89,10 +95,10 @@ impl Edge {
     pub(crate) fn enforcement(
         &self,
         judgement: &Judgement,
+        policy: &PolicyStack,
         session: Option<&Session>,
     ) -> ControlLevel {
         let isolation = session.map_or(self.engine.isolation(), |session| &session.isolation);
-        let policy = self.policy_of(session);
         let denied = judgement.commands.iter();
         let denied = denied.filter(|command| command.decision == Decision::Deny);
         let withheld = denied
@@ -127,7 +133,7 @@ impl Edge {
     pub(crate) fn refused(&self, error: Arc<Error>, session: &Session) -> Refusal {
         match &*error {
             Error::PolicyDenied(denial) => {
-                let policy = self.policy_of(Some(session));
+                let policy = session.policy();
                 self.denied(denial.as_ref().clone(), &policy, Some(session))
             }
             _ => Refusal::Engine(error),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use execgate_core::ids::{ExecutionId, Principal};
 use execgate_core::policy::{Dialect, Layer, Question, Verdict};
+use execgate_engine::authority::Owner;
 use execgate_engine::execution::{CommandLine, Follower};
 use execgate_engine::session::Session;
 use execgate_proto::v1;
@@ -23,7 +24,7 @@ use tracing::Instrument;
 use self::caller::Caller;
 use self::events::Events;
 pub(crate) use self::events::MAX_CHUNK_BYTES;
-use super::auth::{origin, principal};
+use super::auth::{origin, owner, reader, steward};
 use super::deadline::{deadline, passes};
 use super::edge::Edge;
 use super::from_proto::{self, Ask, Position, Purpose};
@@ -54,7 +55,7 @@ impl Execs {
     /// a task of its own, and a caller that goes meanwhile is dealt with by its guard.
     async fn start(
         &self,
-        principal: &Principal,
+        principal: &Owner,
         ask: Ask,
         deadline: Option<Instant>,
     ) -> Result<Started, Refusal> {
@@ -110,7 +111,7 @@ impl Execs {
             }
             Verdict::Allowed(_) => {
                 let shown = self.edge.shown(Some(&session));
-                let enforcement = self.edge.enforcement(&judgement, Some(&session));
+                let enforcement = self.edge.enforcement(&judgement, &policy, Some(&session));
                 Ok(to_proto::verdict(&judgement, &policy, shown, enforcement))
             }
         }
@@ -157,7 +158,7 @@ impl ExecService for Execs {
         &self,
         request: Request<v1::ExecRequest>,
     ) -> Result<Response<Self::ExecStream>, Status> {
-        let principal = principal(&request)?;
+        let principal = owner(&request)?;
         let deadline = deadline(request.metadata());
         let origin = origin(&request);
         let mut ask = from_proto::of_exec(request.into_inner(), &self.edge)?;
@@ -181,7 +182,7 @@ impl ExecService for Execs {
         &self,
         request: Request<v1::AttachRequest>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        let principal = principal(&request)?;
+        let principal = reader(&request)?;
         let deadline = deadline(request.metadata());
         let attach = from_proto::attach(request.into_inner())?;
         let session = self.edge.engine.find_session(&principal, &attach.session);
@@ -204,7 +205,7 @@ impl ExecService for Execs {
         &self,
         request: Request<v1::RunRequest>,
     ) -> Result<Response<v1::RunResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = owner(&request)?;
         let deadline = deadline(request.metadata());
         let origin = origin(&request);
         let mut ask = from_proto::of_run(request.into_inner(), &self.edge)?;
@@ -242,7 +243,7 @@ impl ExecService for Execs {
         &self,
         request: Request<v1::GetExecutionRequest>,
     ) -> Result<Response<v1::GetExecutionResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = reader(&request)?;
         let request = request.into_inner();
         let session = from_proto::session_id(&request.session_id)?;
         let id = from_proto::execution_id(&request.execution_id)?;
@@ -261,7 +262,7 @@ impl ExecService for Execs {
         &self,
         request: Request<v1::ListExecutionsRequest>,
     ) -> Result<Response<v1::ListExecutionsResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = reader(&request)?;
         let (id, page, states) = from_proto::executions_page(request.into_inner())?;
         let session = self
             .edge
@@ -300,7 +301,7 @@ impl ExecService for Execs {
         &self,
         request: Request<v1::ReadOutputRequest>,
     ) -> Result<Response<v1::ReadOutputResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = reader(&request)?;
         let asked = from_proto::read_output(request.into_inner(), &self.edge)?;
         let session = self.edge.engine.find_session(&principal, &asked.session);
         let session = session.map_err(Refusal::from)?;
@@ -315,7 +316,7 @@ impl ExecService for Execs {
         &self,
         request: Request<v1::WriteStdinRequest>,
     ) -> Result<Response<v1::WriteStdinResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = owner(&request)?;
         let write = from_proto::write(request.into_inner())?;
         let (engine, bytes) = (&self.edge.engine, (write.offset, write.data, write.eof));
         let next_offset = engine
@@ -329,7 +330,7 @@ impl ExecService for Execs {
         &self,
         request: Request<v1::SignalRequest>,
     ) -> Result<Response<v1::SignalResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = steward(&request)?;
         let request = request.into_inner();
         let session = from_proto::session_id(&request.session_id)?;
         let id = from_proto::execution_id(&request.execution_id)?;
@@ -352,7 +353,7 @@ impl ExecService for Execs {
         &self,
         request: Request<v1::ResizeTerminalRequest>,
     ) -> Result<Response<v1::ResizeTerminalResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = owner(&request)?;
         let request = request.into_inner();
         let session = from_proto::session_id(&request.session_id)?;
         let size = from_proto::terminal_size(request.size)?;
@@ -369,7 +370,7 @@ impl ExecService for Execs {
         &self,
         request: Request<v1::EvaluatePolicyRequest>,
     ) -> Result<Response<v1::EvaluatePolicyResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = reader(&request)?;
         let request = request.into_inner();
         let session = match request.session_id.as_str() {
             "" => None,
@@ -383,7 +384,7 @@ impl ExecService for Execs {
                 )
             }
         };
-        let mut policy = self.edge.policy_of(session.as_deref());
+        let mut policy = self.edge.policy_of(session.as_deref(), &principal);
         if let Some(own) = from_proto::session_policy(request.policy.unwrap_or_default())? {
             policy = policy.narrowed_by(Layer::Session, own);
         }
@@ -400,7 +401,9 @@ impl ExecService for Execs {
             }),
         };
         let shown = self.edge.shown(session.as_deref());
-        let enforcement = self.edge.enforcement(&judgement, session.as_deref());
+        let enforcement = self
+            .edge
+            .enforcement(&judgement, &policy, session.as_deref());
         let verdict = to_proto::verdict(&judgement, &policy, shown, enforcement);
         let verdict = Some(verdict);
         Ok(Response::new(v1::EvaluatePolicyResponse { verdict }))

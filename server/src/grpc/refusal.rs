@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use execgate_core::budget::BudgetError;
-use execgate_core::ids::ExecutionId;
+use execgate_core::ids::{ExecutionId, Principal};
 use execgate_core::policy::Denial;
 use execgate_engine::Error;
 use execgate_engine::execution::ReadError;
@@ -44,6 +44,11 @@ pub(crate) enum Refusal {
     CalledFromSession {
         /// What was seen.
         reason: &'static str,
+    },
+    /// The operator lets the caller do nothing.
+    NoRole {
+        /// Who it is.
+        principal: Principal,
     },
     /// The RPC's own deadline passed.
     DeadlineExceeded {

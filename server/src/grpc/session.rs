@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use execgate_core::ids::Principal;
+use execgate_engine::authority::Owner;
 use execgate_engine::session::Session;
 use execgate_proto::v1;
 use execgate_proto::v1::session_service_server::SessionService;
 use tonic::{Request, Response, Status};
 
-use super::auth::{origin, principal};
+use super::auth::{self, Whose, origin, owner, reader, steward};
 use super::edge::Edge;
 use super::from_proto::{self, NewSession, Position};
 use super::refusal::Refusal;
@@ -28,19 +28,15 @@ impl Sessions {
         Self { edge }
     }
 
-    fn describe(&self, principal: &Principal, session: &Session) -> v1::Session {
-        let executions = self.edge.engine.executions(principal, &session.id);
-        to_proto::session(
-            session,
-            executions.map_or(0, |known| known.len()),
-            &self.edge,
-        )
+    fn describe(&self, session: &Session) -> v1::Session {
+        let executions = self.edge.engine.executions(&session.principal, &session.id);
+        to_proto::session(session, executions.map_or(0, |known| known.len()))
     }
 
     /// Creates a session, or finds the one that an equal request has created.
     async fn create(
         &self,
-        principal: &Principal,
+        principal: &Owner,
         wanted: NewSession,
     ) -> Result<(Arc<Session>, bool), Refusal> {
         let engine = &self.edge.engine;
@@ -62,12 +58,12 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::CreateSessionRequest>,
     ) -> Result<Response<v1::CreateSessionResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = owner(&request)?;
         let origin = origin(&request);
         let mut wanted = from_proto::new_session(request.into_inner(), &self.edge)?;
         wanted.settings.origin = origin;
         let (session, deduplicated) = self.create(&principal, wanted).await?;
-        let session = Some(self.describe(&principal, &session));
+        let session = Some(self.describe(&session));
         Ok(Response::new(v1::CreateSessionResponse {
             session,
             deduplicated,
@@ -78,7 +74,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::GetSessionRequest>,
     ) -> Result<Response<v1::GetSessionResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = reader(&request)?;
         let id = from_proto::session_id(&request.into_inner().session_id)?;
         let session = self
             .edge
@@ -89,7 +85,7 @@ impl SessionService for Sessions {
         let jobs = jobs.iter().map(|job| to_proto::job(job, &session));
         let session = Some(v1::Session {
             background_jobs: jobs.collect(),
-            ..self.describe(&principal, &session)
+            ..self.describe(&session)
         });
         Ok(Response::new(v1::GetSessionResponse { session }))
     }
@@ -98,7 +94,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
-        let principal = principal(&request)?;
+        let whose = auth::whose(&request)?;
         let from_proto::SessionsPage {
             page,
             labels,
@@ -107,7 +103,10 @@ impl SessionService for Sessions {
         let sessions = self
             .edge
             .engine
-            .sessions(&principal)
+            .sessions(match &whose {
+                Whose::One(principal) => Some(principal),
+                Whose::All => None,
+            })
             .into_iter()
             .filter(|session| {
                 let state = to_proto::session_state(&session.snapshot().state);
@@ -119,10 +118,7 @@ impl SessionService for Sessions {
             });
         let placed = sessions.map(|s| (Position::new(s.created, s.id.as_str()), s));
         let (sessions, next_page_token) = page.cut(to_proto::SESSIONS, placed);
-        let sessions = sessions
-            .iter()
-            .map(|s| self.describe(&principal, s))
-            .collect();
+        let sessions = sessions.iter().map(|s| self.describe(s)).collect();
         Ok(Response::new(v1::ListSessionsResponse {
             sessions,
             next_page_token,
@@ -133,12 +129,12 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::UpdateSessionRequest>,
     ) -> Result<Response<v1::UpdateSessionResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = owner(&request)?;
         let (id, update) = from_proto::session_update(request.into_inner(), &self.edge)?;
         let updated = self.edge.engine.update_session(&principal, &id, update);
         let session = updated.await.map_err(Refusal::from)?;
         Ok(Response::new(v1::UpdateSessionResponse {
-            session: Some(self.describe(&principal, &session)),
+            session: Some(self.describe(&session)),
         }))
     }
 
@@ -146,7 +142,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::CloseSessionRequest>,
     ) -> Result<Response<v1::CloseSessionResponse>, Status> {
-        let principal = principal(&request)?;
+        let principal = steward(&request)?;
         let request = request.into_inner();
         let id = from_proto::session_id(&request.session_id)?;
         if request.grace_period.is_some() {
@@ -156,7 +152,7 @@ impl SessionService for Sessions {
         let (session, ended) = closed.map_err(Refusal::from)?;
         let listed = ended.iter().take(MAX_LISTED_PROCESSES);
         Ok(Response::new(v1::CloseSessionResponse {
-            session: Some(self.describe(&principal, &session)),
+            session: Some(self.describe(&session)),
             ended_processes: listed
                 .map(|p| to_proto::ended_process(p, &session))
                 .collect(),
@@ -169,9 +165,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::GetCapabilitiesRequest>,
     ) -> Result<Response<v1::GetCapabilitiesResponse>, Status> {
-        let principal = principal(&request)?;
-        Ok(Response::new(to_proto::capabilities(
-            &self.edge, &principal,
-        )))
+        let caller = auth::caller(&request)?;
+        Ok(Response::new(to_proto::capabilities(&self.edge, caller)))
     }
 }

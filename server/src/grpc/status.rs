@@ -10,6 +10,7 @@ use std::time::Duration;
 use execgate_core::outcome::LaunchFailureKind;
 use execgate_core::policy::Denial;
 use execgate_engine::Error;
+use execgate_engine::authority::Role;
 use execgate_engine::isolation::Control;
 use execgate_engine::transport::TransportError;
 use execgate_proto::ERROR_DOMAIN;
@@ -183,6 +184,7 @@ impl Answer {
             Refusal::Engine(error) => Self::of_engine(&error),
             call @ (Refusal::Unauthenticated { .. }
             | Refusal::CalledFromSession { .. }
+            | Refusal::NoRole { .. }
             | Refusal::DeadlineExceeded { .. }
             | Refusal::OffsetOutOfRange { .. }
             | Refusal::OutputEvicted { .. }
@@ -205,6 +207,13 @@ impl Answer {
             Refusal::CalledFromSession { reason } => {
                 Self::new(Code::PermissionDenied, Reason::CalledFromSession, reason)
             }
+            Refusal::NoRole { principal } => Self::new(
+                Code::PermissionDenied,
+                Reason::RoleRequired,
+                format!("{principal} was granted nothing on this server"),
+            )
+            .with("role", Role::Nobody.name())
+            .suggest("ask the operator for a role"),
             Refusal::DeadlineExceeded { execution } => {
                 let message = format!("the call's deadline passed; {execution} may live on");
                 Self::new(Code::DeadlineExceeded, Reason::DeadlineExceeded, message)
@@ -370,6 +379,14 @@ impl Answer {
             Error::Transport(error) => Self::of_transport(error),
             Error::Shellless { session } => new(Code::FailedPrecondition, Reason::NoShell)
                 .precondition("SHELL", session.as_str()),
+            Error::RoleRequired { role, .. } => new(Code::PermissionDenied, Reason::RoleRequired)
+                .with("role", role.name())
+                .suggest("ask the operator for the role"),
+            Error::TargetNotGranted { target } => {
+                new(Code::PermissionDenied, Reason::TargetNotAllowed)
+                    .with("target", target.as_str())
+                    .suggest("use a target that the operator grants to this principal")
+            }
             Error::SecretNotFound { secret } => new(Code::NotFound, Reason::SecretNotFound)
                 .with("secret", secret.as_str())
                 .resource("secret", secret),

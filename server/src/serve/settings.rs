@@ -12,6 +12,7 @@ use execgate_core::policy::Policy;
 use execgate_core::redact::{RedactionRules, Secret};
 use execgate_core::shell::ShellKind;
 use execgate_engine::EngineSettings;
+use execgate_engine::authority::ByPrincipal;
 use execgate_engine::execution::{Retention, RetentionLimits};
 use execgate_engine::local::LocalSettings;
 use execgate_engine::policy::Policies;
@@ -139,10 +140,22 @@ pub(super) fn policies(config: &Config) -> Result<Policies, ServeError> {
     let narrowing = narrowing.filter_map(|(name, key)| Some((name, key.as_ref()?)));
     Ok(Policies {
         operator: policy(&config.policy)?,
+        principals: principal_policies(config)?,
         profiles: narrowing
             .map(|(name, key)| Ok((name, policy(key)?)))
             .collect::<Result<_, ServeError>>()?,
     })
+}
+
+fn principal_policies(config: &Config) -> Result<ByPrincipal<Option<Policy>>, ServeError> {
+    let named = config.principals.iter();
+    let read = named.map(|(name, keys)| {
+        let own = keys.policy.as_ref().map(policy).transpose()?;
+        Ok((name.clone(), own))
+    });
+    Ok(ByPrincipal::new(
+        read.collect::<Result<Vec<_>, ServeError>>()?,
+    ))
 }
 
 fn policy(key: &PolicyKey) -> Result<Policy, ServeError> {

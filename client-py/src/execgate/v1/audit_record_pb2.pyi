@@ -120,6 +120,8 @@ class _AuditKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditKind.V
     """CheckpointIntentRecord."""
     AUDIT_KIND_CHECKPOINT_FAILED: _AuditKind.ValueType  # 23
     """CheckpointFailedRecord."""
+    AUDIT_KIND_INTERVENED: _AuditKind.ValueType  # 24
+    """IntervenedRecord."""
 
 class AuditKind(_AuditKind, metaclass=_AuditKindEnumTypeWrapper):
     """AuditKind is the kind of a record, for filters."""
@@ -172,6 +174,8 @@ AUDIT_KIND_CHECKPOINT_INTENT: AuditKind.ValueType  # 22
 """CheckpointIntentRecord."""
 AUDIT_KIND_CHECKPOINT_FAILED: AuditKind.ValueType  # 23
 """CheckpointFailedRecord."""
+AUDIT_KIND_INTERVENED: AuditKind.ValueType  # 24
+"""IntervenedRecord."""
 Global___AuditKind: _TypeAlias = AuditKind  # noqa: Y015
 
 class _CheckpointOperation:
@@ -240,6 +244,7 @@ class AuditRecord(_message.Message):
     RETENTION_APPLIED_FIELD_NUMBER: _builtins.int
     CHECKPOINT_INTENT_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FAILED_FIELD_NUMBER: _builtins.int
+    INTERVENED_FIELD_NUMBER: _builtins.int
     AUTH_METHOD_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """Place in the chain, from 1, without holes."""
@@ -357,6 +362,10 @@ class AuditRecord(_message.Message):
     def checkpoint_failed(self) -> Global___CheckpointFailedRecord:
         """What was to be done with a checkpoint was not."""
 
+    @_builtins.property
+    def intervened(self) -> Global___IntervenedRecord:
+        """An operator is about to end what is somebody else's."""
+
     def __init__(
         self,
         *,
@@ -392,13 +401,14 @@ class AuditRecord(_message.Message):
         retention_applied: Global___RetentionAppliedRecord | None = ...,
         checkpoint_intent: Global___CheckpointIntentRecord | None = ...,
         checkpoint_failed: Global___CheckpointFailedRecord | None = ...,
+        intervened: Global___IntervenedRecord | None = ...,
         auth_method: Global___AuthMethod.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["audit_read", b"audit_read", "auth_failure", b"auth_failure", "body", b"body", "checkpoint_created", b"checkpoint_created", "checkpoint_deleted", b"checkpoint_deleted", "checkpoint_failed", b"checkpoint_failed", "checkpoint_intent", b"checkpoint_intent", "checkpoint_restored", b"checkpoint_restored", "execution_abandoned", b"execution_abandoned", "execution_denied", b"execution_denied", "execution_intent", b"execution_intent", "execution_outcome", b"execution_outcome", "host_key_mismatch", b"host_key_mismatch", "policy_reloaded", b"policy_reloaded", "recovered", b"recovered", "retention_applied", b"retention_applied", "server_started", b"server_started", "server_stopped", b"server_stopped", "session_closed", b"session_closed", "session_created", b"session_created", "session_lost", b"session_lost", "shell_restarted", b"shell_restarted", "signal_sent", b"signal_sent", "stdin_written", b"stdin_written", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit_read", b"audit_read", "auth_failure", b"auth_failure", "body", b"body", "checkpoint_created", b"checkpoint_created", "checkpoint_deleted", b"checkpoint_deleted", "checkpoint_failed", b"checkpoint_failed", "checkpoint_intent", b"checkpoint_intent", "checkpoint_restored", b"checkpoint_restored", "execution_abandoned", b"execution_abandoned", "execution_denied", b"execution_denied", "execution_intent", b"execution_intent", "execution_outcome", b"execution_outcome", "host_key_mismatch", b"host_key_mismatch", "intervened", b"intervened", "policy_reloaded", b"policy_reloaded", "recovered", b"recovered", "retention_applied", b"retention_applied", "server_started", b"server_started", "server_stopped", b"server_stopped", "session_closed", b"session_closed", "session_created", b"session_created", "session_lost", b"session_lost", "shell_restarted", b"shell_restarted", "signal_sent", b"signal_sent", "stdin_written", b"stdin_written", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_read", b"audit_read", "auth_failure", b"auth_failure", "auth_method", b"auth_method", "body", b"body", "checkpoint_created", b"checkpoint_created", "checkpoint_deleted", b"checkpoint_deleted", "checkpoint_failed", b"checkpoint_failed", "checkpoint_intent", b"checkpoint_intent", "checkpoint_restored", b"checkpoint_restored", "execution_abandoned", b"execution_abandoned", "execution_denied", b"execution_denied", "execution_id", b"execution_id", "execution_intent", b"execution_intent", "execution_outcome", b"execution_outcome", "hash", b"hash", "host_key_mismatch", b"host_key_mismatch", "payload", b"payload", "policy_reloaded", b"policy_reloaded", "previous_hash", b"previous_hash", "principal", b"principal", "recovered", b"recovered", "retention_applied", b"retention_applied", "sequence", b"sequence", "server_started", b"server_started", "server_stopped", b"server_stopped", "session_closed", b"session_closed", "session_created", b"session_created", "session_id", b"session_id", "session_lost", b"session_lost", "shell_restarted", b"shell_restarted", "signal_sent", b"signal_sent", "stdin_written", b"stdin_written", "time", b"time", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_read", b"audit_read", "auth_failure", b"auth_failure", "auth_method", b"auth_method", "body", b"body", "checkpoint_created", b"checkpoint_created", "checkpoint_deleted", b"checkpoint_deleted", "checkpoint_failed", b"checkpoint_failed", "checkpoint_intent", b"checkpoint_intent", "checkpoint_restored", b"checkpoint_restored", "execution_abandoned", b"execution_abandoned", "execution_denied", b"execution_denied", "execution_id", b"execution_id", "execution_intent", b"execution_intent", "execution_outcome", b"execution_outcome", "hash", b"hash", "host_key_mismatch", b"host_key_mismatch", "intervened", b"intervened", "payload", b"payload", "policy_reloaded", b"policy_reloaded", "previous_hash", b"previous_hash", "principal", b"principal", "recovered", b"recovered", "retention_applied", b"retention_applied", "sequence", b"sequence", "server_started", b"server_started", "server_stopped", b"server_stopped", "session_closed", b"session_closed", "session_created", b"session_created", "session_id", b"session_id", "session_lost", b"session_lost", "shell_restarted", b"shell_restarted", "signal_sent", b"signal_sent", "stdin_written", b"stdin_written", "time", b"time", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["session_created", "session_closed", "session_lost", "execution_intent", "execution_denied", "execution_outcome", "execution_abandoned", "signal_sent", "shell_restarted", "stdin_written", "checkpoint_created", "checkpoint_restored", "checkpoint_deleted", "policy_reloaded", "auth_failure", "audit_read", "server_started", "server_stopped", "recovered", "host_key_mismatch", "retention_applied", "checkpoint_intent", "checkpoint_failed"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["session_created", "session_closed", "session_lost", "execution_intent", "execution_denied", "execution_outcome", "execution_abandoned", "signal_sent", "shell_restarted", "stdin_written", "checkpoint_created", "checkpoint_restored", "checkpoint_deleted", "policy_reloaded", "auth_failure", "audit_read", "server_started", "server_stopped", "recovered", "host_key_mismatch", "retention_applied", "checkpoint_intent", "checkpoint_failed", "intervened"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -1009,6 +1019,40 @@ class AuditReadRecord(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AuditReadRecord: _TypeAlias = AuditReadRecord  # noqa: Y015
+
+@_typing.final
+class IntervenedRecord(_message.Message):
+    """IntervenedRecord says that an operator is about to end what is somebody else's. The
+    record's `principal` is the operator; its session and execution are the owner's.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    owner: _builtins.str
+    """The principal whose it is."""
+    method: _builtins.str
+    """The RPC, as `/package.Service/Method`."""
+    subject: _builtins.str
+    """What it is done to, where that is neither a session nor an execution: a checkpoint's
+    id.
+    """
+    def __init__(
+        self,
+        *,
+        owner: _builtins.str = ...,
+        method: _builtins.str = ...,
+        subject: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["method", b"method", "owner", b"owner", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IntervenedRecord: _TypeAlias = IntervenedRecord  # noqa: Y015
 
 @_typing.final
 class ServerStartedRecord(_message.Message):

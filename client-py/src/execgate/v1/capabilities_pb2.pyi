@@ -22,6 +22,38 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Role:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLE_UNSPECIFIED: _Role.ValueType  # 0
+    """Not set; never answered."""
+    ROLE_AGENT: _Role.ValueType  # 1
+    """It works in its own sessions, and sees nothing of others."""
+    ROLE_OBSERVER: _Role.ValueType  # 2
+    """It sees everybody's sessions, executions, checkpoints and records, and changes nothing."""
+    ROLE_OPERATOR: _Role.ValueType  # 3
+    """It works in its own sessions, sees everybody's, and may end what is theirs: close
+    sessions, send signals, delete checkpoints.
+    """
+
+class Role(_Role, metaclass=_RoleEnumTypeWrapper):
+    """Role is what a principal may do, as the operator's configuration says."""
+
+ROLE_UNSPECIFIED: Role.ValueType  # 0
+"""Not set; never answered."""
+ROLE_AGENT: Role.ValueType  # 1
+"""It works in its own sessions, and sees nothing of others."""
+ROLE_OBSERVER: Role.ValueType  # 2
+"""It sees everybody's sessions, executions, checkpoints and records, and changes nothing."""
+ROLE_OPERATOR: Role.ValueType  # 3
+"""It works in its own sessions, sees everybody's, and may end what is theirs: close
+sessions, send signals, delete checkpoints.
+"""
+Global___Role: _TypeAlias = Role  # noqa: Y015
+
 class _TransportKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -79,6 +111,7 @@ class GetCapabilitiesResponse(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
     PRINCIPAL_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
     api_version: _builtins.str
     """Version of the API as `MAJOR.MINOR`: `1.0`. The minor part rises with every
     addition; the major part is the package's.
@@ -89,6 +122,8 @@ class GetCapabilitiesResponse(_message.Message):
     """
     principal: _builtins.str
     """The principal that the caller was recognised as."""
+    role: Global___Role.ValueType
+    """What the caller may do with the things of others."""
     @_builtins.property
     def transports(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransportCapabilities]:
         """The kinds of targets it knows, and what each of them can do."""
@@ -112,10 +147,11 @@ class GetCapabilitiesResponse(_message.Message):
         limits: Global___Limits | None = ...,
         features: _abc.Iterable[_builtins.str] | None = ...,
         principal: _builtins.str = ...,
+        role: Global___Role.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "features", b"features", "limits", b"limits", "principal", b"principal", "server_version", b"server_version", "transports", b"transports"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "features", b"features", "limits", b"limits", "principal", b"principal", "role", b"role", "server_version", b"server_version", "transports", b"transports"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

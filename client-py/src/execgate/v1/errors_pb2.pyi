@@ -206,7 +206,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: the policy denies the command. Nothing of it ran; the
     denial is in the audit log.
     Do: follow `suggestion`; EvaluatePolicy tries a command without running it.
-    Metadata: `rule`; `layer`, `operator`, `profile` or `session`; `span` of the offending
+    Metadata: `rule`; `layer`, `operator`, `profile`, `principal` or `session`; `span` of the offending
     bytes as `START-END`; `excerpt`, these bytes, redacted; `justification`;
     `suggestion`, where the rule has one; `policy_hash`.
     """
@@ -503,7 +503,7 @@ ERROR_REASON_POLICY_DENIED: ErrorReason.ValueType  # 80
 """PERMISSION_DENIED: the policy denies the command. Nothing of it ran; the
 denial is in the audit log.
 Do: follow `suggestion`; EvaluatePolicy tries a command without running it.
-Metadata: `rule`; `layer`, `operator`, `profile` or `session`; `span` of the offending
+Metadata: `rule`; `layer`, `operator`, `profile`, `principal` or `session`; `span` of the offending
 bytes as `START-END`; `excerpt`, these bytes, redacted; `justification`;
 `suggestion`, where the rule has one; `policy_hash`.
 """

@@ -69,6 +69,7 @@ fn classify(body: &AuditBody) -> Class {
         AuditBody::SessionCreated(_) | AuditBody::CheckpointCreated(_) => api(1, SUCCESS),
         AuditBody::AuditRead(_) => api(2, SUCCESS),
         AuditBody::ShellRestarted(_)
+        | AuditBody::Intervened(_)
         | AuditBody::CheckpointRestored(_)
         | AuditBody::CheckpointIntent(_) => api(3, SUCCESS),
         AuditBody::PolicyReloaded(reloaded) => api(3, ended(!reloaded.error.is_empty())),

@@ -22,8 +22,8 @@ pub use execution::{
     StdinWritten,
 };
 pub use server::{
-    AuditRead, AuthFailure, PolicyReloaded, Recovered, RetentionApplied, RetentionReason,
-    ServerStarted, ServerStopped,
+    AuditRead, AuthFailure, Intervened, PolicyReloaded, Recovered, RetentionApplied,
+    RetentionReason, ServerStarted, ServerStopped,
 };
 pub use session::{
     HostKeyMismatch, SessionClosed, SessionCreated, SessionLoss, SessionLost, ShellRestarted,
@@ -126,6 +126,8 @@ pub enum AuditBody {
     CheckpointFailed(CheckpointFailed),
     /// The audit log was read.
     AuditRead(AuditRead),
+    /// An operator is about to end what is somebody else's.
+    Intervened(Intervened),
     /// Old records were removed.
     RetentionApplied(RetentionApplied),
     /// A kind that a newer version wrote; its payload still tells.
@@ -160,6 +162,7 @@ impl AuditBody {
             Self::CheckpointDeleted(_) => AuditKind::CheckpointDeleted,
             Self::CheckpointFailed(_) => AuditKind::CheckpointFailed,
             Self::AuditRead(_) => AuditKind::AuditRead,
+            Self::Intervened(_) => AuditKind::Intervened,
             Self::RetentionApplied(_) => AuditKind::RetentionApplied,
             Self::Unknown => AuditKind::Unknown,
         }
@@ -199,6 +202,7 @@ impl AuditBody {
                 | Self::CheckpointIntent(_)
                 | Self::AuthFailure(_)
                 | Self::AuditRead(_)
+                | Self::Intervened(_)
                 | Self::HostKeyMismatch(_)
         )
     }
@@ -231,6 +235,7 @@ impl AuditKind {
             Self::CheckpointDeleted => "checkpoint_deleted",
             Self::CheckpointFailed => "checkpoint_failed",
             Self::AuditRead => "audit_read",
+            Self::Intervened => "intervened",
             Self::RetentionApplied => "retention_applied",
             Self::Unknown => "unknown",
         }
@@ -266,6 +271,7 @@ pub enum AuditKind {
     CheckpointDeleted,
     CheckpointFailed,
     AuditRead,
+    Intervened,
     RetentionApplied,
     Unknown,
 }

@@ -102,6 +102,7 @@ impl Unfinished {
             | AuditBody::HostKeyMismatch(_)
             | AuditBody::PolicyReloaded(_)
             | AuditBody::AuditRead(_)
+            | AuditBody::Intervened(_)
             | AuditBody::RetentionApplied(_)
             | AuditBody::Unknown => {}
         }

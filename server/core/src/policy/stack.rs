@@ -11,6 +11,8 @@ pub enum Layer {
     Operator,
     /// The operator's, for targets of one profile.
     Profile,
+    /// The operator's, for one principal.
+    Principal,
     /// What a session brought along.
     Session,
 }
@@ -22,6 +24,7 @@ impl Layer {
         match self {
             Self::Operator => "operator",
             Self::Profile => "profile",
+            Self::Principal => "principal",
             Self::Session => "session",
         }
     }

@@ -14,8 +14,10 @@ use super::catalogue::Checkpoint;
 use super::compare::{FileChange, Sides, Summary};
 use super::space::Space;
 use super::workspace::{WAIT, Workspace, busy, forget};
+use crate::authority::{Owner, Steward};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::intervention::DELETE_CHECKPOINT;
 use crate::session::{Recorder, Session};
 
 /// Differences that wait for a slow reader.
@@ -119,7 +121,7 @@ impl Engine {
     /// works with it, there are too many, or its files cannot be read.
     pub async fn create_checkpoint(
         &self,
-        principal: &Principal,
+        principal: &Owner,
         session: &SessionId,
         asked: CreateCheckpoint,
     ) -> Result<(Arc<Checkpoint>, bool), Error> {
@@ -152,10 +154,13 @@ impl Engine {
     /// Where the principal has none of this id, or it cannot be removed.
     pub async fn delete_checkpoint(
         &self,
-        principal: &Principal,
+        principal: &Steward,
         id: &CheckpointId,
     ) -> Result<Arc<Checkpoint>, Error> {
         let (space, checkpoint) = self.find_checkpoint(principal, id)?;
+        let session = SessionId::parse(&checkpoint.session).map_err(|_| gone(id))?;
+        let act = (DELETE_CHECKPOINT, id.as_str());
+        self.intervene(principal, (&session, None), act).await?;
         let recorder = self.recorder_of(principal, &checkpoint)?;
         let deleted = Arc::clone(&checkpoint);
         apart(async move {
@@ -246,7 +251,7 @@ impl Engine {
     /// checkpoint or restore works with the workspace, or the files cannot be changed.
     pub async fn restore_checkpoint(
         &self,
-        principal: &Principal,
+        principal: &Owner,
         asked: RestoreCheckpoint,
     ) -> Result<Restored, Error> {
         let (source, checkpoint) = self.find_checkpoint(principal, &asked.checkpoint)?;

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use execgate_core::ids::{Principal, SessionId};
+use execgate_core::ids::SessionId;
 use execgate_core::outcome::{Cause, Channel, Outcome};
 use execgate_engine::Error;
 use execgate_engine::execution::Command;
 use execgate_engine::session::{CloseReason, OnShellExit, SessionSettings, SessionState};
 use execgate_engine::transport::Leftovers;
 
-use crate::support::{Gate, SHELLS, command, defaults, finish, seen};
+use crate::support::{Gate, SHELLS, command, defaults, finish, owner, seen};
 
 fn alive(pid: &str) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
@@ -59,7 +59,7 @@ async fn background_jobs_may_be_kept() {
 async fn a_closed_session_can_be_read_and_no_more_and_a_stranger_sees_nothing() {
     let gate = Gate::open().await;
     let session = gate.session(defaults()).await;
-    let stranger = Principal::new("stranger");
+    let stranger = owner("stranger");
     let unseen = gate.engine.session(&stranger, &session.id).unwrap_err();
     assert!(matches!(unseen, Error::SessionNotFound { .. }));
     let follower = gate
@@ -109,7 +109,7 @@ async fn creating_a_session_again_gives_the_same_one() {
         matches!(refused, Error::SessionIdTaken { .. }),
         "{refused:?}"
     );
-    let stranger = Principal::new("stranger");
+    let stranger = owner("stranger");
     let theirs = gate
         .engine
         .create_session(&stranger, Some(id.clone()), defaults())

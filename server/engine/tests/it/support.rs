@@ -13,6 +13,7 @@ use execgate_core::outcome::Outcome;
 use execgate_core::policy::Policy;
 use execgate_core::redact::{RedactionRules, Secret};
 use execgate_engine::audit::{AuditQuery, AuditRecord, AuditStore, SegmentLog, SegmentLogOptions};
+use execgate_engine::authority::{Caller, Owner};
 use execgate_engine::checkpoint::{CheckpointMode, CheckpointSettings};
 use execgate_engine::execution::{
     Command, CommandLine, DEFAULT_GRACE, ExecResult, Follower, Notice, Overflow, Retention,
@@ -42,12 +43,18 @@ pub(crate) struct Gate {
     pub(crate) engine: Arc<Engine>,
     pub(crate) audit: Arc<SegmentLog>,
     pub(crate) data: tempfile::TempDir,
-    pub(crate) principal: Principal,
+    pub(crate) principal: Owner,
 }
 
 /// Whether the sessions of these tests run as another user.
 pub(crate) fn is_root() -> bool {
     rustix::process::getuid().is_root()
+}
+
+/// A principal as whoever works with its own.
+pub(crate) fn owner(name: &str) -> Owner {
+    let caller = Caller::new(Principal::new(name), Arc::default(), Origin::default());
+    caller.owner().unwrap()
 }
 
 impl Gate {
@@ -122,7 +129,7 @@ impl Gate {
             engine: Arc::new(engine),
             audit: log,
             data,
-            principal: Principal::new("test"),
+            principal: owner("test"),
         }
     }
 

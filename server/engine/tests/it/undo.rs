@@ -2,12 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use execgate_core::ids::Principal;
 use execgate_engine::Error;
 use execgate_engine::checkpoint::{CreateCheckpoint, Difference};
 use execgate_engine::session::SessionSettings;
 
-use crate::support::{Gate, defaults};
+use crate::support::{Gate, defaults, owner};
 
 #[tokio::test]
 async fn somebody_elses_checkpoint_is_one_that_is_not_there() {
@@ -26,7 +25,7 @@ async fn somebody_elses_checkpoint_is_one_that_is_not_there() {
     let (made, _unchanged) = made.unwrap();
     let own = gate.engine.checkpoints(&gate.principal);
     assert_eq!(own.as_slice(), std::slice::from_ref(&made));
-    let other = Principal::new("other");
+    let other = owner("other");
     assert!(gate.engine.checkpoints(&other).is_empty());
     let missing = |error: Error| matches!(error, Error::CheckpointNotFound { checkpoint } if checkpoint == made.id);
     assert!(missing(

@@ -209,6 +209,11 @@ fn server_body(body: AuditBody) -> Option<Body> {
             first_sequence: read.first_sequence,
             last_sequence: read.last_sequence,
         }),
+        AuditBody::Intervened(act) => Body::Intervened(v1::IntervenedRecord {
+            owner: act.owner,
+            method: act.method,
+            subject: act.subject,
+        }),
         AuditBody::RetentionApplied(applied) => {
             Body::RetentionApplied(v1::RetentionAppliedRecord {
                 first_sequence: applied.first_sequence,

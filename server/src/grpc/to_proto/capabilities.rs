@@ -1,7 +1,7 @@
 //! What this server can do and where its limits are.
 
 use execgate_core::budget::MAX_MAX_BYTES;
-use execgate_core::ids::Principal;
+use execgate_engine::authority::{Caller, Role};
 use execgate_engine::target::Target;
 use execgate_proto::{MAX_MESSAGE_BYTES, v1};
 
@@ -30,14 +30,22 @@ const FEATURES: [&str; 8] = [
 ];
 
 /// Everything that GetCapabilities answers.
-pub(crate) fn capabilities(edge: &Edge, principal: &Principal) -> v1::GetCapabilitiesResponse {
+pub(crate) fn capabilities(edge: &Edge, caller: &Caller) -> v1::GetCapabilitiesResponse {
     v1::GetCapabilitiesResponse {
         api_version: API_VERSION.to_owned(),
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
         transports: vec![local(edge), ssh(edge), docker(edge)],
         limits: Some(limits(edge)),
         features: FEATURES.map(str::to_owned).to_vec(),
-        principal: principal.to_string(),
+        principal: caller.principal().to_string(),
+        role: match caller.role() {
+            // It gets no answer at all.
+            Role::Nobody => v1::Role::Unspecified,
+            Role::Agent => v1::Role::Agent,
+            Role::Observer => v1::Role::Observer,
+            Role::Operator => v1::Role::Operator,
+        }
+        .into(),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::grpc::edge::Edge;
 const DEFAULT_TERM: &str = "xterm-256color";
 
 /// A session as it is now.
-pub(crate) fn session(session: &Session, executions: usize, edge: &Edge) -> v1::Session {
+pub(crate) fn session(session: &Session, executions: usize) -> v1::Session {
     let snapshot = session.snapshot();
     let running = match &snapshot.state {
         SessionState::Running(execution) => execution.to_string(),
@@ -63,7 +63,7 @@ pub(crate) fn session(session: &Session, executions: usize, edge: &Edge) -> v1::
             .iter()
             .map(|range| range.end_offset)
             .sum(),
-        policy_hash: HEXLOWER.encode(&edge.policy_of(Some(session)).content_hash()),
+        policy_hash: HEXLOWER.encode(&session.policy().content_hash()),
         execution_count: executions as u64,
         principal: session.principal.to_string(),
     }

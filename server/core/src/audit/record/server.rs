@@ -74,6 +74,19 @@ pub struct AuditRead {
     pub last_sequence: u64,
 }
 
+/// An operator is about to end what is somebody else's. The record's principal is the
+/// operator, its session and execution are the owner's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intervened {
+    /// The principal whose it is.
+    pub owner: String,
+    /// The RPC, as `/package.Service/Method`.
+    pub method: String,
+    /// What it is done to, where that is neither a session nor an execution.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subject: String,
+}
+
 /// Old records were removed; what is left still verifies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetentionApplied {

@@ -131,16 +131,6 @@ impl DockerProfile {
     }
 }
 
-/// Whether one of the patterns matches.
-pub(super) fn is_listed(patterns: &[String], name: &str) -> bool {
-    patterns
-        .iter()
-        .any(|pattern| match pattern.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => pattern == name,
-        })
-}
-
 /// Whether an image that is not there is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pull {
@@ -195,16 +185,5 @@ mod tests {
         assert_eq!(settings.profile(None), Some(DockerProfile::default()));
         assert_eq!(settings.profile(Some("default")), settings.profile(None));
         assert_eq!(settings.profile(Some("wide")), None);
-    }
-
-    #[test]
-    fn a_final_star_stands_for_anything() {
-        let listed = |pattern: &str, name| is_listed(&[pattern.to_owned()], name);
-        assert!(listed("*", "anything"));
-        assert!(listed("build-*", "build-1"));
-        assert!(!listed("build-*", "rebuild-1"));
-        assert!(listed("db", "db"));
-        assert!(!listed("db", "db2"));
-        assert!(!is_listed(&[], "db"));
     }
 }

@@ -26,7 +26,11 @@ const STREAM_MESSAGES: usize = 32;
 
 /// How long a program that has ended may leave its streams open before it counts as ended:
 /// what it left in the background may hold them, and its last bytes may come late.
-const LATE_BYTES: Duration = Duration::from_millis(300);
+const LATE_BYTES: Duration = Duration::from_secs(1);
+
+/// How long the answer of a loader that has ended may take to come; long, since a channel
+/// without one is closed by the host at once.
+const LATE_ANSWER: Duration = Duration::from_secs(5);
 
 /// Messages taken together in one read.
 const READ_MESSAGES: usize = 8;
@@ -63,41 +67,32 @@ pub(super) async fn begin(channel: Channel<Msg>, orders: &Orders) -> Result<Begu
         .data_bytes(text)
         .await
         .map_err(|_gone| NotBegun::Broken)?;
-    let mut seen = BytesMut::new();
-    let mut refusal = Vec::new();
+    let mut opening = Opening::default();
     let preface = loop {
-        match read.wait().await {
-            Some(ChannelMsg::Data { data }) => {
-                seen.extend_from_slice(&data);
-                if let Some((preface, end)) = orders.answer(&seen) {
-                    seen.advance(end);
-                    break preface;
-                }
-                if seen.len() > crate::transport::remote::MAX_NOISE_BYTES {
-                    return Err(NotBegun::Refused("its login prints without end".to_owned()));
-                }
+        let late = async {
+            match opening.status {
+                Some(_) => tokio::time::sleep(LATE_ANSWER).await,
+                None => std::future::pending().await,
             }
-            Some(ChannelMsg::ExtendedData { data, .. }) => keep_refusal(&mut refusal, &data),
-            Some(ChannelMsg::Failure) => {
-                return Err(NotBegun::Refused("it lets nothing be run".to_owned()));
-            }
-            Some(ChannelMsg::ExitStatus { .. } | ChannelMsg::ExitSignal { .. }) => {
-                last_words(&mut read, &mut refusal).await;
-                return Err(NotBegun::Refused(said(&refusal, &seen)));
-            }
-            Some(_) => {}
-            None => return Err(NotBegun::Broken),
+        };
+        let message = tokio::select! {
+            message = read.wait() => message,
+            () = late => None,
+        };
+        if let Some(preface) = opening.take(message, orders)? {
+            break preface;
         }
     };
     let (to_stdout, stdout) = mpsc::channel(STREAM_MESSAGES);
     let (to_stderr, stderr) = mpsc::channel(STREAM_MESSAGES);
     let (ended, end) = watch::channel(None);
-    let rest = (!seen.is_empty()).then(|| seen.freeze());
+    let seen = opening.seen.freeze();
+    let first = Some(seen).filter(|seen| !seen.is_empty());
     let outputs = Outputs {
         stdout: Some(to_stdout),
         stderr: Some(to_stderr),
     };
-    tokio::spawn(drain(read, rest.clone(), outputs, ended));
+    tokio::spawn(drain(read, (first, opening.status), outputs, ended));
     Ok(Begun {
         preface,
         stdout: Stream::new(stdout),
@@ -107,22 +102,63 @@ pub(super) async fn begin(channel: Channel<Msg>, orders: &Orders) -> Result<Begu
     })
 }
 
+/// What has come of a channel before its loader's answer. A program that is quick may end
+/// before its first byte comes: the two take different ways through the host.
+#[derive(Default)]
+struct Opening {
+    seen: BytesMut,
+    refusal: Vec<u8>,
+    status: Option<ProcessEnd>,
+}
+
+impl Opening {
+    /// Takes the next message, or that none comes any more; the answer, once it is there.
+    fn take(
+        &mut self,
+        message: Option<ChannelMsg>,
+        orders: &Orders,
+    ) -> Result<Option<Preface>, NotBegun> {
+        match message {
+            Some(ChannelMsg::Data { data }) => {
+                self.seen.extend_from_slice(&data);
+                if let Some((preface, end)) = orders.answer(&self.seen) {
+                    self.seen.advance(end);
+                    return Ok(Some(preface));
+                }
+                if self.seen.len() > crate::transport::remote::MAX_NOISE_BYTES {
+                    return Err(NotBegun::Refused("its login prints without end".to_owned()));
+                }
+            }
+            Some(ChannelMsg::ExtendedData { data, .. }) => keep_refusal(&mut self.refusal, &data),
+            Some(ChannelMsg::Failure) => {
+                return Err(NotBegun::Refused("it lets nothing be run".to_owned()));
+            }
+            Some(message) => self.status = self.status.or(end_of(&message)),
+            None if self.status.is_some() => {
+                return Err(NotBegun::Refused(said(&self.refusal, &self.seen)));
+            }
+            None => return Err(NotBegun::Broken),
+        }
+        Ok(None)
+    }
+}
+
+/// How a program ended, where a message says so.
+fn end_of(message: &ChannelMsg) -> Option<ProcessEnd> {
+    match message {
+        ChannelMsg::ExitStatus { exit_status } => Some(ProcessEnd::Code(
+            i32::try_from(*exit_status).unwrap_or(i32::MAX),
+        )),
+        ChannelMsg::ExitSignal { signal_name, .. } => {
+            Some(signal_number(signal_name).map_or(ProcessEnd::Unknown, ProcessEnd::Signal))
+        }
+        _ => None,
+    }
+}
+
 fn keep_refusal(refusal: &mut Vec<u8>, data: &[u8]) {
     let room = MAX_REFUSAL_BYTES.saturating_sub(refusal.len());
     refusal.extend(data.iter().take(room));
-}
-
-/// Reads what was printed and comes after the news of the end.
-async fn last_words(read: &mut ChannelReadHalf, refusal: &mut Vec<u8>) {
-    let rest = async {
-        while let Some(message) = read.wait().await {
-            if let ChannelMsg::ExtendedData { data, .. } = message {
-                keep_refusal(refusal, &data);
-            }
-        }
-    };
-    // Somebody in the background may hold the stream.
-    let _open = tokio::time::timeout(LATE_BYTES, rest).await;
 }
 
 /// What a host printed instead of an answer.
@@ -165,14 +201,13 @@ impl Outputs {
 /// Takes everything off a channel until it closes.
 async fn drain(
     mut read: ChannelReadHalf,
-    first: Option<Bytes>,
+    (first, mut status): (Option<Bytes>, Option<ProcessEnd>),
     mut outputs: Outputs,
     ended: watch::Sender<Option<ProcessEnd>>,
 ) {
     if let Some(first) = first {
         outputs.put(false, first).await;
     }
-    let mut status = None;
     let mut eof = false;
     loop {
         // Its end is told when its last bytes have come, or none come any more.
@@ -192,22 +227,12 @@ async fn drain(
         match message {
             Some(ChannelMsg::Data { data }) => outputs.put(false, data).await,
             Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => outputs.put(true, data).await,
-            Some(ChannelMsg::ExitStatus { exit_status }) => {
-                status = Some(ProcessEnd::Code(
-                    i32::try_from(exit_status).unwrap_or(i32::MAX),
-                ));
-            }
-            Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
-                status = Some(
-                    signal_number(&signal_name).map_or(ProcessEnd::Unknown, ProcessEnd::Signal),
-                );
-            }
             Some(ChannelMsg::Eof) => {
                 eof = true;
                 outputs.close();
             }
             Some(ChannelMsg::Close) | None => break,
-            Some(_) => {}
+            Some(message) => status = end_of(&message).or(status),
         }
         if eof && status.is_some() {
             ended.send_replace(status);
@@ -342,5 +367,54 @@ impl AsyncWrite for Input {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.writer).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(text: &str) -> Option<ChannelMsg> {
+        let data = Bytes::copy_from_slice(text.as_bytes());
+        Some(ChannelMsg::Data { data })
+    }
+
+    const ENDED: Option<ChannelMsg> = Some(ChannelMsg::ExitStatus { exit_status: 3 });
+
+    #[test]
+    fn an_answer_that_comes_after_the_end_is_taken() {
+        let orders = Orders::script("", "n0123".to_owned());
+        let mut opening = Opening::default();
+        let mut take = |message| {
+            opening
+                .take(message, &orders)
+                .map_err(|not| format!("{not:?}"))
+        };
+        assert_eq!(take(ENDED).map(|found| found.is_some()), Ok(false));
+        assert_eq!(
+            take(data("n0123 42\n")).map(|found| found.is_some()),
+            Ok(true)
+        );
+        assert_eq!(opening.status, Some(ProcessEnd::Code(3)));
+    }
+
+    #[test]
+    fn an_end_without_an_answer_is_a_refusal_in_the_hosts_words() {
+        let orders = Orders::script("", "n0123".to_owned());
+        let refused = |messages: Vec<Option<ChannelMsg>>| {
+            let mut opening = Opening::default();
+            let taken = messages
+                .into_iter()
+                .map(|message| opening.take(message, &orders));
+            match taken.last() {
+                Some(Err(NotBegun::Refused(words))) => words,
+                other => format!("{other:?}"),
+            }
+        };
+        let words = refused(vec![data("not today\n"), ENDED, None]);
+        assert_eq!(words, "it says: not today");
+        let silent = refused(vec![ENDED, None]);
+        assert!(silent.starts_with("it has no /bin/sh"), "{silent}");
+        assert_eq!(refused(vec![None]), "Err(Broken)");
     }
 }
