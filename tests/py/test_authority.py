@@ -418,3 +418,21 @@ def test_who_was_granted_nothing_is_refused_and_recorded(world: World) -> None:
     records = world.caller("local").call("AuditService/ListAuditRecords", kinds).records
     failures = [one.auth_failure for one in records if one.HasField("auth_failure")]
     assert "the principal was granted nothing" in [one.reason for one in failures]
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_reflection_is_behind_the_gate_and_health_is_not(world: World, version: str) -> None:
+    list_services = b"\x3a\x00"
+    channel = grpc.insecure_channel(world.server.address)
+    method = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
+    reflect = channel.stream_stream(method, lambda message: message, lambda message: message)
+    with pytest.raises(grpc.RpcError) as error:
+        list(reflect(iter([list_services]), timeout=LIMIT_SECONDS))
+    assert error.value.code() == grpc.StatusCode.UNAUTHENTICATED
+    known = (("authorization", f"Bearer {world.server.token}"),)
+    answers = list(reflect(iter([list_services]), metadata=known, timeout=LIMIT_SECONDS))
+    assert b"execgate.v1.ExecService" in answers[0]
+    check = channel.unary_unary(
+        "/grpc.health.v1.Health/Check", lambda message: message, lambda message: message
+    )
+    assert check(b"", timeout=LIMIT_SECONDS) == b"\x08\x01"
