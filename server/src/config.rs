@@ -40,8 +40,8 @@ pub use error::ConfigError;
 pub use fence::{Fence, NetworkAccess, NetworkWord, Profile, RequiredControl};
 pub use file::FileConfig;
 pub use identity::{ClientCertificatesWord, Identity, Jwt, Tls};
-pub use principals::{PrincipalKeys, RoleWord};
 pub use listen::{DEFAULT_TCP_PORT, ListenAddress};
+pub use principals::{PrincipalKeys, RoleWord};
 pub use secret::{InjectedSecret, NamedSecretKeys, RegisteredSecret, SecretSource, SecretText};
 pub use sections::{
     Executions, Limits, Local, Policy, PolicyName, Redaction, Sessions, TokenAlphabet,

@@ -46,9 +46,9 @@ pub use record::{
     AuditRecord, AuthFailure, ChannelTotals, CheckpointCreated, CheckpointDeleted,
     CheckpointFailed, CheckpointIntent, CheckpointOperation, CheckpointRestored, CommandKind,
     ExecutionAbandoned, ExecutionDenied, ExecutionIntent, ExecutionOutcome, HostKeyMismatch,
-    Intervened, NewRecord, PolicyReloaded, Recovered, RetentionApplied, RetentionReason, SYSTEM_PRINCIPAL,
-    ServerStarted, ServerStopped, SessionClosed, SessionCreated, SessionLoss, SessionLost,
-    ShellRestarted, SignalSent, StdinWritten,
+    Intervened, NewRecord, PolicyReloaded, Recovered, RetentionApplied, RetentionReason,
+    SYSTEM_PRINCIPAL, ServerStarted, ServerStopped, SessionClosed, SessionCreated, SessionLoss,
+    SessionLost, ShellRestarted, SignalSent, StdinWritten,
 };
 pub use resume::ResumePoint;
 pub use unfinished::Unfinished;

@@ -17,6 +17,7 @@ use execgate_core::ids::Principal;
 
 use crate::error::Error;
 use crate::pattern::is_listed;
+use crate::session::SessionSettings;
 use crate::target::Target;
 
 /// What a principal is to the gate.
@@ -70,11 +71,20 @@ impl Default for Grant {
 }
 
 impl Grant {
+    /// Whether it may have such a session.
+    ///
+    /// # Errors
+    /// Where its target or a secret was not granted.
+    pub(crate) fn check_session(&self, settings: &SessionSettings) -> Result<(), Error> {
+        self.check_target(&settings.target)?;
+        self.check_secrets(settings.secrets.iter().map(|secret| &secret.name))
+    }
+
     /// Whether it may have sessions there.
     ///
     /// # Errors
     /// Where it may not.
-    pub(crate) fn check_target(&self, target: &Target) -> Result<(), Error> {
+    fn check_target(&self, target: &Target) -> Result<(), Error> {
         let name = target.label();
         match is_listed(&self.targets, &name) {
             true => Ok(()),

@@ -151,10 +151,7 @@ impl Engine {
         if let Some(first) = self.repeated(principal, &id, &settings)? {
             return Ok(first);
         }
-        let named = settings.secrets.iter().map(|secret| &secret.name);
-        principal.grant().check_target(&settings.target)?;
-        principal.grant().check_secrets(named)?;
-        let principal: &Principal = principal;
+        principal.grant().check_session(&settings)?;
         let secrets = self
             .settings
             .secrets
@@ -163,7 +160,7 @@ impl Engine {
         let creation = SessionTrace::begin(&self.settings.telemetry, &id, &settings);
         let recorder = Recorder::new(
             Arc::clone(&self.audit),
-            principal.clone(),
+            Principal::clone(principal),
             id.clone(),
             settings.origin.clone(),
         );
@@ -189,7 +186,7 @@ impl Engine {
             .await?;
         let (session, mailbox) = Session::new(SessionParts {
             id,
-            principal: principal.clone(),
+            principal: Principal::clone(principal),
             settings,
             shell: spec.kind,
             shell_program: spec.program.clone(),

@@ -153,6 +153,10 @@ fn body(body: AuditBody) -> Option<Body> {
             let intent_sequence = abandoned.intent_sequence;
             Body::ExecutionAbandoned(v1::ExecutionAbandonedRecord { intent_sequence })
         }
+        AuditBody::SignalSent(sent) => Body::SignalSent(v1::SignalSentRecord {
+            reason: signal_reason(&sent.reason).into(),
+            signal: sent.signal,
+        }),
         other => return server_body(other),
     })
 }
@@ -160,10 +164,6 @@ fn body(body: AuditBody) -> Option<Body> {
 /// Records that are not about a session's life or a command's.
 fn server_body(body: AuditBody) -> Option<Body> {
     Some(match body {
-        AuditBody::SignalSent(sent) => Body::SignalSent(v1::SignalSentRecord {
-            reason: signal_reason(&sent.reason).into(),
-            signal: sent.signal,
-        }),
         AuditBody::ShellRestarted(restarted) => Body::ShellRestarted(v1::ShellRestartedRecord {
             generation: restarted.generation,
             reason: restarted.reason,
