@@ -20,6 +20,10 @@ const START_PAUSE: Duration = Duration::from_millis(20);
 
 /// Sessions that the measurements open at once, and some more.
 const MAX_SESSIONS: usize = 400;
+/// Room for the output of all of them, in bytes.
+const RETAINED_BYTES: u64 = 4 << 30;
+/// More calls in a second than any machine makes.
+const CALLS: u32 = 1_000_000;
 
 /// What a command waits for before it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +54,13 @@ impl Server {
         let port = free_port()?;
         let config = folder.path().join("config.toml");
         let sync = audit == Audit::Durable;
-        let text = format!("[sessions]\nmax = {MAX_SESSIONS}\n[audit]\nsync = {sync}\n{more}");
+        let text = format!(
+            "[sessions]\nmax = {MAX_SESSIONS}\n[executions]\nmax = {MAX_SESSIONS}\n\
+             retained_total_bytes = {RETAINED_BYTES}\n[quotas]\nsessions = {MAX_SESSIONS}\n\
+             executions = {MAX_SESSIONS}\nretained_bytes = {RETAINED_BYTES}\n\
+             requests_per_second = {CALLS}\nrequests_burst = {CALLS}\n\
+             [audit]\nsync = {sync}\n{more}"
+        );
         std::fs::write(&config, text)?;
         let program = std::path::absolute(program)?;
         let child = Command::new(&program)

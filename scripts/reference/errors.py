@@ -97,7 +97,9 @@ def check(reasons: list[Reason], answered: dict[str, set[str]]) -> None:
 
 def answered_by_server() -> dict[str, set[str]]:
     """The reasons that the server's table of statuses has, with their codes."""
-    source = STATUS_SOURCE.read_text(encoding="utf-8").partition("#[cfg(test)]")[0]
+    files = [STATUS_SOURCE, *sorted(STATUS_SOURCE.with_suffix("").glob("*.rs"))]
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    source = "".join(text.partition("#[cfg(test)]")[0] for text in texts)
     answers: dict[str, set[str]] = {}
     for reason in re.findall(r"Reason::(\w+)", source):
         answers.setdefault(upper_snake(reason), set())

@@ -8,7 +8,9 @@
 
 mod audit;
 mod checkpoints;
+mod connections;
 mod docker;
+mod drain;
 mod duration;
 mod error;
 mod fence;
@@ -17,6 +19,7 @@ mod identity;
 mod listen;
 mod otel;
 mod principals;
+mod quotas;
 mod secret;
 mod sections;
 mod ssh;
@@ -34,7 +37,9 @@ use crate::logging::LogFormat;
 
 pub use audit::Audit;
 pub use checkpoints::Checkpoints;
+pub use connections::Connections;
 pub use docker::{AllowedRisk, Docker, DockerProfile, PullPolicy};
+pub use drain::Drain;
 pub use duration::{HumanDuration, Lifetime};
 pub use error::ConfigError;
 pub use fence::{Fence, NetworkAccess, NetworkWord, Profile, RequiredControl};
@@ -42,6 +47,7 @@ pub use file::FileConfig;
 pub use identity::{ClientCertificatesWord, Identity, Jwt, Tls};
 pub use listen::{DEFAULT_TCP_PORT, ListenAddress};
 pub use principals::{PrincipalKeys, RoleWord};
+pub use quotas::{QuotaKeys, Quotas};
 pub use secret::{InjectedSecret, NamedSecretKeys, RegisteredSecret, SecretSource, SecretText};
 pub use sections::{
     Executions, Limits, Local, Policy, PolicyName, Redaction, Sessions, TokenAlphabet,
@@ -66,10 +72,16 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// How many sessions, and for how long.
     pub sessions: Sessions,
+    /// What each principal may have.
+    pub quotas: Quotas,
     /// Bounds on single executions.
     pub limits: Limits,
     /// What is kept of executions.
     pub executions: Executions,
+    /// How many connections, and what one may do.
+    pub connections: Connections,
+    /// How the server ends.
+    pub drain: Drain,
     /// What is kept of workspaces.
     pub checkpoints: Checkpoints,
     /// Sessions on this machine.
@@ -163,8 +175,11 @@ impl Config {
                 || overrides.insecure_plaintext_listeners,
             data_dir,
             sessions: file.sessions,
+            quotas: file.quotas,
             limits: file.limits,
             executions: file.executions,
+            connections: file.connections,
+            drain: file.drain,
             checkpoints: file.checkpoints,
             local: file.local,
             docker: file.docker.with_variables(variables),
@@ -206,6 +221,8 @@ impl Config {
         self.sessions.validate()?;
         self.limits.validate()?;
         self.executions.validate()?;
+        self.connections.validate()?;
+        self.check_retained()?;
         self.checkpoints.validate()?;
         self.ssh.validate()?;
         self.docker.validate()?;
@@ -237,6 +254,18 @@ impl Config {
 }
 
 impl Config {
+    /// An execution fits where it is to be.
+    fn check_retained(&self) -> Result<(), ConfigError> {
+        let one = self.limits.retained_output_bytes.get();
+        match self.rooms().find(|(_, room)| *room < one) {
+            None => Ok(()),
+            Some((key, room)) => {
+                let problem = format!("{room} is less than limits.retained_output_bytes");
+                Err(ConfigError::Value { key, problem })
+            }
+        }
+    }
+
     /// Nobody listens in plaintext where others can reach it, unless that was said in as many
     /// words.
     fn check_plaintext(&self) -> Result<(), ConfigError> {

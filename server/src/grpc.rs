@@ -12,6 +12,7 @@ mod exec;
 mod from_proto;
 mod methods;
 mod peer;
+mod rate;
 mod refusal;
 mod session;
 mod status;
@@ -20,7 +21,6 @@ mod trace;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use execgate_proto::v1::audit_service_server::AuditServiceServer;
 use execgate_proto::v1::checkpoint_service_server::CheckpointServiceServer;
@@ -34,12 +34,11 @@ use tonic_health::server::HealthReporter;
 use tonic_reflection::server::{Builder, Error as ReflectionError};
 
 pub(crate) use self::auth::Gate;
-pub(crate) use self::connection::Connection;
+pub(crate) use self::connection::{Connection, ConnectionTimes, Crowd, Place};
 pub(crate) use self::edge::{Edge, SessionDefaults};
+use crate::config::Connections as ConnectionLimits;
 use crate::telemetry::Told;
 
-/// Bytes of a request at most: a script of the largest size and all that goes with it.
-pub(crate) const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// How much of a stream may come in before we have taken it, in bytes: requests are
 /// small, so a whole one fits a few windows.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -47,15 +46,6 @@ const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Frames taken at most, in bytes: fewer, larger ones cost less.
 const MAX_FRAME_BYTES: u32 = 256 * 1024;
-/// Bytes of all headers of a call at most.
-const MAX_HEADER_BYTES: u32 = 16 * 1024;
-/// Calls at once on one connection: every session and then some.
-const MAX_CONCURRENT_STREAMS: u32 = 1024;
-/// Silence after which a connection is asked whether it is still there.
-const KEEP_ALIVE_PING: Duration = Duration::from_secs(30);
-/// How long it may take to answer.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// The services whose health is told one by one; the empty name stands for all.
 const HEALTH_NAMES: [&str; 5] = [
     "",
@@ -95,6 +85,14 @@ impl Health {
         self.set(ServingStatus::NotServing).await;
     }
 
+    /// Nobody is told anything any more: whoever watches would wait for ever.
+    pub(crate) async fn gone(&self) {
+        let mut reporter = self.0.clone();
+        for name in HEALTH_NAMES {
+            reporter.clear_service_status(name).await;
+        }
+    }
+
     async fn set(&self, status: ServingStatus) {
         for name in HEALTH_NAMES {
             self.0.set_service_status(name, status).await;
@@ -107,6 +105,7 @@ pub(crate) async fn serve(
     edge: Arc<Edge>,
     gate: Arc<Gate>,
     (health, told): (Health, Arc<Told>),
+    limits: &ConnectionLimits,
     connections: impl Stream<Item = io::Result<Connection>>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), GrpcError> {
@@ -114,24 +113,36 @@ pub(crate) async fn serve(
     let sessions = session::Sessions::new(Arc::clone(&edge));
     let checkpoints = checkpoint::Checkpoints::new(Arc::clone(&edge));
     let health = tonic_health::server::HealthService::from_health_reporter(health.0);
+    let rates = rate::RateLayer::new(Arc::clone(&edge.engine));
+    let max_request_bytes = edge.max_request_bytes;
     // The message types have no trait for their limits.
     macro_rules! bounded {
         ($service:ident, $handler:expr) => {
             $service::new($handler)
-                .max_decoding_message_size(MAX_REQUEST_BYTES)
+                .max_decoding_message_size(max_request_bytes)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES)
         };
     }
-    Server::builder()
-        .http2_keepalive_interval(Some(KEEP_ALIVE_PING))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(limits.keep_alive.get()))
+        .http2_keepalive_timeout(Some(limits.keep_alive_timeout.get()))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)
-        .http2_max_header_list_size(MAX_HEADER_BYTES)
-        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .http2_max_header_list_size(limits.max_header_bytes.get())
+        .max_concurrent_streams(limits.max_streams.get())
+        .http2_max_pending_accept_reset_streams(Some(limits.max_pending_resets.get()))
+        .http2_max_local_error_reset_streams(Some(limits.max_local_resets.get()));
+    // With a grace of its own the library would cut without having said a word; what is too
+    // old is cut by the connection itself.
+    let server = match limits.max_age.limit() {
+        Some(age) => server.max_connection_age(age),
+        None => server,
+    };
+    server
         .layer(trace::TraceLayer(told))
         .layer(auth::AuthenticateLayer(gate))
+        .layer(rates)
         .add_service(bounded!(SessionServiceServer, sessions))
         .add_service(bounded!(ExecServiceServer, exec::Execs::new(edge)))
         .add_service(bounded!(CheckpointServiceServer, checkpoints))

@@ -3,14 +3,15 @@
 //! ```text
 //! data dir, token, audit log, sockets ─► engine (tries its isolation) ─► SERVING
 //! SERVING ── SIGHUP ─► the policy is read again
-//! SERVING ── SIGTERM, SIGINT ─► DRAINING: health says so, sessions are closed, running
-//!     calls get their last event ─► GOAWAY ─► audit log closed ─► exit
+//! SERVING ── SIGTERM, SIGINT ─► DRAINING (`drain`) ─► audit log closed ─► exit
 //! ```
-//! A second signal does not wait for calls.
 
+mod drain;
 mod listeners;
 mod local_user;
+mod notify;
 mod settings;
+mod signals;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -30,13 +31,13 @@ use execgate_engine::audit::{
 };
 use execgate_engine::isolation::{ControlKind, ControlLevel};
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use self::listeners::Listeners;
 use self::settings::Settings;
 pub(crate) use self::settings::redaction_rules;
+use self::signals::{Asked, Signals};
 use crate::config::{Config, ConfigError, ListenAddress};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::grpc::{self, Gate, GrpcError, Health};
@@ -49,8 +50,6 @@ use crate::token::{TOKEN_FILE_NAME, Token};
 /// Cores up to which one thread serves everything: handing work between two threads cost
 /// 40 % of a round trip on two cores, measured.
 const ONE_THREAD_CORES: usize = 2;
-/// How long calls that still run may take to end once everything has been closed.
-const CALLS_LIMIT: Duration = Duration::from_secs(5);
 /// How long threads that still block may take.
 const RUNTIME_LIMIT: Duration = Duration::from_secs(1);
 
@@ -181,17 +180,7 @@ async fn run(
 ) -> Result<(), ServeError> {
     let mut signals = Signals::new().map_err(failed("wait for signals"))?;
     let store: Arc<dyn AuditStore> = Arc::clone(&log) as Arc<dyn AuditStore>;
-    let started = ServerStarted {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        config_hash: config.digest()?,
-        verifier_key,
-    };
-    store
-        .append(
-            record(AuditBody::ServerStarted(started)),
-            Durability::Synced,
-        )
-        .await?;
+    record_start(config, &store, verifier_key).await?;
     let token_file = config.data_dir.join(TOKEN_FILE_NAME);
     let engine = Engine::start(settings.engine, Arc::clone(&store), token_file).await?;
     let engine = Arc::new(engine);
@@ -199,6 +188,7 @@ async fn run(
     let edge = grpc::Edge {
         engine: Arc::clone(&engine),
         defaults: settings.defaults,
+        max_request_bytes: settings.max_request_bytes,
         shells: settings.shells,
     };
     let health = Health::new();
@@ -206,34 +196,54 @@ async fn run(
     let (stop, stopped) = oneshot::channel::<()>();
     announce(&listeners, config, telemetry);
     let sockets = listeners.sockets();
-    let connections = listeners.accept(door.tls).map_err(failed("listen"))?;
-    let gate = Gate::new(door.identity, door.grants, Arc::clone(&store));
-    let mut server = tokio::spawn(grpc::serve(
-        Arc::new(edge),
-        Arc::new(gate),
-        (health.clone(), telemetry.told()),
-        connections,
-        async { stopped.await.unwrap_or_default() },
-    ));
+    let connections = listeners.accept(door.tls, &config.connections);
+    let connections = connections.map_err(failed("listen"))?;
+    let failures = config.connections.failed_authentications_per_minute;
+    let gate = Gate::new(door.identity, door.grants, Arc::clone(&store), failures);
+    let (limits, served_health) = (config.connections.clone(), health.clone());
+    let told = telemetry.told();
+    let mut server = tokio::spawn(async move {
+        let (edge, gate) = (Arc::new(edge), Arc::new(gate));
+        let stopped = async { stopped.await.unwrap_or_default() };
+        let health = (served_health, told);
+        grpc::serve(edge, gate, health, &limits, connections, stopped).await
+    });
+    notify::ready();
+    let living = tokio::spawn({
+        let engine = Arc::clone(&engine);
+        async move { notify::show_life(&engine).await }
+    });
     let Some(reason) = until_stopped(config, &engine, &mut server, &mut signals).await? else {
         return Ok(());
     };
     tracing::info!(signal = reason, "draining");
-    health.draining().await;
-    drain(&engine, stop, &mut server, &mut signals).await;
+    let ending = (stop, &mut server);
+    drain::drain(&config.drain, &engine, &health, ending, &mut signals).await;
     server.abort();
+    living.abort();
     sockets.remove();
     let stopped = ServerStopped {
         reason: reason.to_owned(),
     };
-    store
-        .append(
-            record(AuditBody::ServerStopped(stopped)),
-            Durability::Synced,
-        )
-        .await?;
+    let stopped = record(AuditBody::ServerStopped(stopped));
+    store.append(stopped, Durability::Synced).await?;
     log.close().await?;
     tracing::info!("stopped");
+    Ok(())
+}
+
+async fn record_start(
+    config: &Config,
+    store: &Arc<dyn AuditStore>,
+    verifier_key: String,
+) -> Result<(), ServeError> {
+    let started = ServerStarted {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        config_hash: config.digest()?,
+        verifier_key,
+    };
+    let started = record(AuditBody::ServerStarted(started));
+    store.append(started, Durability::Synced).await?;
     Ok(())
 }
 
@@ -248,7 +258,11 @@ async fn until_stopped(
         tokio::select! {
             asked = signals.asked() => match asked {
                 Asked::Stop(reason) => return Ok(Some(reason)),
-                Asked::Reload => reload(config, engine).await?,
+                Asked::Reload => {
+                    notify::reloading();
+                    reload(config, engine).await?;
+                    notify::ready();
+                }
             },
             ended = &mut *server => {
                 ended.unwrap_or(Ok(()))?;
@@ -277,27 +291,6 @@ async fn reload(config: &Config, engine: &Engine) -> Result<(), ServeError> {
         Err(error) => tracing::error!(error, "the old policies stay in force"),
     }
     Ok(())
-}
-
-/// Closes the sessions, which ends their streams, and only then the connections. The next
-/// signal cuts each wait short.
-async fn drain(
-    engine: &Engine,
-    stop: oneshot::Sender<()>,
-    server: &mut JoinHandle<Result<(), GrpcError>>,
-    signals: &mut Signals,
-) {
-    tokio::select! {
-        () = engine.shutdown() => {}
-        _ = signals.next() => {}
-    }
-    // A server that is gone already needs no telling.
-    let _gone = stop.send(());
-    tokio::select! {
-        _ = server => {}
-        () = tokio::time::sleep(CALLS_LIMIT) => tracing::warn!("calls did not end in time"),
-        _ = signals.next() => {}
-    }
 }
 
 /// The lines that say where the server is; tests and scripts read them.
@@ -398,43 +391,4 @@ fn now() -> Micros {
 fn failed(operation: &str) -> impl FnOnce(io::Error) -> ServeError {
     let operation = operation.to_owned();
     move |source| ServeError::Io { operation, source }
-}
-
-/// What a signal asks for.
-enum Asked {
-    Stop(&'static str),
-    Reload,
-}
-
-/// The signals that say stop, and the one that says to read the policy again.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn asked(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
-            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
-            _ = self.hangup.recv() => Asked::Reload,
-        }
-    }
-
-    /// The next one that says stop.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-        }
-    }
 }

@@ -26,9 +26,6 @@ use crate::identity::watched::Watched;
 /// The protocol inside: HTTP/2, as gRPC wants.
 const ALPN: &[u8] = b"h2";
 
-/// Longest handshake: several round trips around the world.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-
 /// Which files say who the server is, and whom it believes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsSettings {
@@ -63,8 +60,11 @@ pub struct TlsError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandshakeError {
     /// It took too long.
-    #[error("no handshake within {HANDSHAKE_LIMIT:?}")]
-    TimedOut,
+    #[error("no handshake within {limit:?}")]
+    TimedOut {
+        /// How long that may be.
+        limit: Duration,
+    },
     /// It failed.
     #[error(transparent)]
     Failed(#[from] std::io::Error),
@@ -104,14 +104,15 @@ impl Tls {
     pub(crate) async fn accept(
         &self,
         stream: TcpStream,
+        limit: Duration,
     ) -> Result<(TlsStream<TcpStream>, Holder), HandshakeError> {
         let config = self.0.last_good().ok_or(std::io::ErrorKind::NotFound);
         let config = config.map_err(std::io::Error::from)?;
         let acceptor = TlsAcceptor::from(Arc::clone(config.as_ref()));
-        let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream));
+        let handshake = tokio::time::timeout(limit, acceptor.accept(stream));
         let stream = handshake
             .await
-            .map_err(|_late| HandshakeError::TimedOut)??;
+            .map_err(|_late| HandshakeError::TimedOut { limit })??;
         let shown = stream.get_ref().1.peer_certificates();
         let holder = shown.and_then(<[_]>::first).map(certificates::principal);
         Ok((stream, holder))

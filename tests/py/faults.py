@@ -348,7 +348,7 @@ def long_line(world: World) -> str:
     "the refusal is typed; sessions that are open work on; when some are closed others open",
 )
 def descriptors_exhausted(world: World) -> str:
-    world.config = "[sessions]\nmax = 4000\n"
+    world.config = "[sessions]\nmax = 4000\n[quotas]\nsessions = 4000\n"
     # Inherited by the server; its own binary may raise the soft limit up to the hard one.
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     world_server = _with_descriptors(world, 256)

@@ -34,7 +34,9 @@ _Value = TypeVar("_Value")
 def server() -> Iterator[Server]:
     """A server with room for many sessions."""
     with tempfile.TemporaryDirectory(prefix="execgate-") as folder:
-        server = Server(Path(folder), config=f"[sessions]\nmax = {MANY}\n")
+        server = Server(
+            Path(folder), config=f"[sessions]\nmax = {MANY}\n[quotas]\nsessions = {MANY}\n"
+        )
         yield server
         server.stop()
 

@@ -27,9 +27,9 @@ from running_server import find_binary
 from execgate import Client, Session
 from execgate.v1 import fence_pb2
 
-#: Longest that a server with running commands may take to stop, in seconds: a ladder of
-#: signals takes three, `docker stop` kills after ten.
-STOP_SECONDS = 8.0
+#: Longest that a server with running commands may take to stop, in seconds: its grace is
+#: five, and the machine may have much else to do.
+STOP_SECONDS = 25.0
 
 #: Where a program that calls the server is put into its container.
 PROBE = "/opt/probe"
@@ -201,6 +201,32 @@ def test_it_stops_in_good_order_while_a_command_runs(own: Container) -> None:
     assert "stopped" in own.logs()
     assert not own.socket.exists()
     assert took < STOP_SECONDS
+
+
+def test_its_health_check_says_unhealthy_while_it_drains(image: str, folder: Path) -> None:
+    assert image
+    config = folder.parent / "drain.toml"
+    config.write_text("[drain]\ngrace = '10m'\n")
+    given = ("--env", "EXECGATE_CONFIG=/drain.toml", "--volume", f"{config}:/drain.toml:ro")
+    container = Container(folder, *given, "--health-retries", "1")
+    try:
+        with container.client() as client:
+            assert wait_for_health(container) == "healthy", container.logs()
+            stream = client.session().exec("echo running; sleep 600")
+            assert next(event.stdout for event in stream if event.stdout) == b"running\n"
+            docker("kill", "--signal", "TERM", container.name)
+            deadline = time.monotonic() + LIMIT_SECONDS
+            while container.inspect("{{.State.Health.Status}}") != "unhealthy":
+                assert time.monotonic() < deadline, container.logs()
+                time.sleep(0.1)
+            asked = run(["docker", "exec", container.name, "execgate", "health"])
+            assert asked.returncode == 1
+            assert "NOT_SERVING" in asked.stderr
+            # A second one hurries.
+            docker("kill", "--signal", "TERM", container.name)
+            assert docker("wait", container.name) == "0"
+    finally:
+        container.remove()
 
 
 def test_it_can_be_killed_and_started_again(own: Container) -> None:

@@ -6,11 +6,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use execgate_core::ids::{Principal, SessionId};
 
 use crate::error::Error;
+use crate::quotas::{Ledger, LimitHolder, LimitKind, LimitReached, RETRY_AFTER};
 use crate::session::{CloseReason, Session, SessionState};
 
 /// Ids of ended sessions that are remembered, so that they are not used again.
@@ -29,7 +30,7 @@ type Key = (Principal, SessionId);
 #[derive(Debug)]
 pub(crate) struct SessionDirectory {
     inner: Mutex<Inner>,
-    limit: usize,
+    ledger: Arc<Ledger>,
     /// How long an ended session can be read.
     keep_for: Duration,
 }
@@ -54,9 +55,24 @@ struct Ended {
     lost: bool,
     /// Its owner closed it, and so knows: its id may be used again.
     reusable: bool,
+    /// When an earlier server's was found.
+    left_behind: Option<SystemTime>,
     at: Instant,
     /// Nothing once it can no longer be read.
     session: Option<Arc<Session>>,
+}
+
+/// A session that an earlier server left without closing it: nothing of it is kept but this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// Whose it was.
+    pub principal: Principal,
+    /// Its id.
+    pub id: SessionId,
+    /// Why it is lost.
+    pub reason: String,
+    /// When that was found out.
+    pub found: SystemTime,
 }
 
 /// A place for a session that is being created; given back when dropped.
@@ -67,10 +83,11 @@ pub(crate) struct Place<'a> {
 }
 
 impl SessionDirectory {
-    pub(crate) fn new(limit: usize, keep_for: Duration) -> Self {
+    /// A directory of as many sessions as `ledger` lets there be.
+    pub(crate) fn new(ledger: Arc<Ledger>, keep_for: Duration) -> Self {
         Self {
             inner: Mutex::new(Inner::default()),
-            limit,
+            ledger,
             keep_for,
         }
     }
@@ -103,17 +120,33 @@ impl SessionDirectory {
                 session: id.clone(),
             });
         }
-        if inner.live.len() + inner.reserved.len() >= self.limit {
-            return Err(Error::LimitReached {
-                what: "sessions",
-                limit: self.limit as u64,
-                retry_after: std::time::Duration::from_secs(5),
-            });
-        }
+        self.check_limits(&inner, principal)?;
         inner.reserved.push(key.clone());
         Ok(Place {
             directory: self,
             key,
+        })
+    }
+
+    /// Whether there may be one more.
+    fn check_limits(&self, inner: &Inner, principal: &Principal) -> Result<(), LimitReached> {
+        let keys = inner.live.keys().chain(&inner.reserved);
+        let own = keys.filter(|(owner, _)| owner == principal).count();
+        let all = inner.live.len() + inner.reserved.len();
+        let mine = LimitHolder::Principal(principal.clone());
+        let counts = [
+            (mine, own, self.ledger.quotas().of(principal).sessions),
+            (LimitHolder::Server, all, self.ledger.limits().sessions),
+        ];
+        let over = counts.into_iter().find(|(_, count, limit)| count >= limit);
+        over.map_or(Ok(()), |(holder, current, limit)| {
+            Err(LimitReached {
+                kind: LimitKind::Sessions,
+                holder,
+                current: current as u64,
+                limit: limit as u64,
+                retry_after: RETRY_AFTER,
+            })
         })
     }
 
@@ -170,6 +203,29 @@ impl SessionDirectory {
         sessions
     }
 
+    /// The principal's sessions, or everybody's, that an earlier server left, for as long as what is over is
+    /// kept.
+    pub(crate) fn left_behind(&self, principal: Option<&Principal>) -> Vec<LeftBehind> {
+        let inner = self.lock();
+        let own = inner.ended.iter().filter(|((owner, _), ended)| {
+            principal.is_none_or(|principal| owner == principal)
+                && ended.at.elapsed() < self.keep_for
+        });
+        let mut left: Vec<LeftBehind> = own
+            .filter_map(|((owner, id), ended)| {
+                Some(LeftBehind {
+                    principal: owner.clone(),
+                    id: id.clone(),
+                    reason: ended.reason.clone(),
+                    found: ended.left_behind?,
+                })
+            })
+            .collect();
+        drop(inner);
+        left.sort_by(|a, b| a.id.cmp(&b.id));
+        left
+    }
+
     /// All sessions of the server.
     pub(crate) fn all(&self) -> Vec<Arc<Session>> {
         self.lock().live.values().cloned().collect()
@@ -183,6 +239,7 @@ impl SessionDirectory {
             reason,
             lost: true,
             reusable: false,
+            left_behind: Some(SystemTime::now()),
             at: Instant::now(),
             session: None,
         };
@@ -207,6 +264,7 @@ impl SessionDirectory {
             reusable: reason == CloseReason::Owner.as_str(),
             reason,
             lost,
+            left_behind: None,
             at: Instant::now(),
             session: Some(session),
         };

@@ -20,14 +20,16 @@ use tokio::sync::watch;
 use crate::audit::{AuditStore, Durability};
 use crate::authority::{Owner, Steward};
 use crate::checkpoint::{CheckpointSettings, Checkpoints, Workspace, WorkspaceParts, retention};
-use crate::directory::SessionDirectory;
+use crate::directory::{LeftBehind, SessionDirectory};
 use crate::error::Error;
 use crate::execution::{Execution, Retention};
 use crate::fence::Fences;
 use crate::intervention::CLOSE_SESSION;
 use crate::isolation::Isolation;
+use crate::launcher::leftovers;
 use crate::local::LocalSettings;
 use crate::policy::{OperatorPolicy, Policies};
+use crate::quotas::{Ledger, QuotaTable, Quotas, ServerLimits};
 use crate::random;
 use crate::secrets::{NamedSecrets, SecretVariables, exposed, secret_names};
 use crate::session::{
@@ -60,8 +62,10 @@ pub struct EngineSettings {
     pub secrets: NamedSecrets,
     /// Key of the hashes of unredacted texts in the audit log.
     pub hash_key: HashKey,
-    /// Most sessions at once.
-    pub max_sessions: usize,
+    /// How much all principals may have at once.
+    pub limits: ServerLimits,
+    /// How much each of them may have.
+    pub quotas: QuotaTable,
     /// Longest command, in bytes.
     pub max_command_bytes: usize,
     /// Where checkpoints are kept, and how many.
@@ -79,6 +83,8 @@ pub struct Engine {
     pub(crate) audit: Arc<dyn AuditStore>,
     policy: Arc<OperatorPolicy>,
     directory: Arc<SessionDirectory>,
+    /// What principals have.
+    pub(crate) ledger: Arc<Ledger>,
     /// How a local session that asks for nothing is kept apart.
     isolation: Isolation,
     /// What local sessions are kept behind.
@@ -88,7 +94,17 @@ pub struct Engine {
     /// The Docker engine, once a session has asked for it.
     docker: Docker,
     pub(crate) checkpoints: Arc<Checkpoints>,
-    draining: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
+}
+
+/// How far an engine is on its way to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// Nothing new begins.
+    Draining,
+    /// All sessions are closed, or given up.
+    Over,
 }
 
 impl Engine {
@@ -102,14 +118,16 @@ impl Engine {
         audit: Arc<dyn AuditStore>,
         probe_file: PathBuf,
     ) -> Result<Self, Error> {
+        end_leftovers(settings.local.mark.clone()).await;
         // Whoever is given one may print it anywhere.
         settings.redaction = settings.redaction.with_values(settings.secrets.values());
         let ssh = Ssh::new(settings.ssh.clone());
         let fences = Fences::new(settings.local.clone(), probe_file);
         let policy = PolicyStack::new(settings.policies.operator.clone());
         let (_probed, isolation) = fences.transport(None, &policy, None).await?;
+        let ledger = Ledger::new(settings.limits, settings.quotas.clone());
         let directory = Arc::new(SessionDirectory::new(
-            settings.max_sessions,
+            Arc::clone(&ledger),
             settings.retention.limits().keep_for,
         ));
         for lost in audit.lost_sessions() {
@@ -128,11 +146,12 @@ impl Engine {
             policy,
             audit,
             directory,
+            ledger,
             isolation,
             fences,
             ssh,
             docker,
-            draining: watch::Sender::new(false),
+            phase: watch::Sender::new(Phase::Serving),
         })
     }
 
@@ -473,6 +492,21 @@ impl Engine {
         self.directory.list(principal)
     }
 
+    /// What is known of a session of the principal that an earlier server left without
+    /// closing it.
+    #[must_use]
+    pub fn left_behind(&self, principal: &Principal, id: &SessionId) -> Option<LeftBehind> {
+        let mut all = self.all_left_behind(Some(principal));
+        let place = all.iter().position(|left| left.id == *id)?;
+        Some(all.swap_remove(place))
+    }
+
+    /// All of them, or everybody's, by their ids.
+    #[must_use]
+    pub fn all_left_behind(&self, principal: Option<&Principal>) -> Vec<LeftBehind> {
+        self.directory.left_behind(principal)
+    }
+
     /// Ends a session; answers what was ended with it. One that is over answers the same
     /// again.
     ///
@@ -588,22 +622,43 @@ impl Engine {
         &self.audit
     }
 
-    /// Whether no new sessions are taken.
+    /// What a principal may have at once.
+    #[must_use]
+    pub fn quotas(&self, principal: &Principal) -> Quotas {
+        self.settings.quotas.of(principal)
+    }
+
+    /// Answers as soon as it can; where what every call needs is stuck, so is this.
+    pub fn is_responsive(&self) {
+        drop(self.directory.all());
+    }
+
+    /// Whether nothing new begins.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        *self.draining.borrow()
+        *self.phase.borrow() != Phase::Serving
     }
 
-    /// Waits until no new sessions are taken.
-    pub async fn until_draining(&self) {
-        let mut draining = self.draining.subscribe();
+    /// Begins no more sessions and executions. What runs goes on.
+    pub fn begin_drain(&self) {
+        self.phase.send_replace(Phase::Draining);
+    }
+
+    /// Waits until no execution runs or waits for its turn.
+    pub async fn until_idle(&self) {
+        self.ledger.until_idle().await;
+    }
+
+    /// Waits until all sessions have been closed, or given up.
+    pub async fn until_over(&self) {
+        let mut phase = self.phase.subscribe();
         // The sender lives as long as this engine.
-        let _gone = draining.wait_for(|draining| *draining).await;
+        let _gone = phase.wait_for(|phase| *phase == Phase::Over).await;
     }
 
-    /// Takes no new sessions and closes those there are.
+    /// Begins nothing more and closes all sessions.
     pub async fn shutdown(&self) {
-        self.draining.send_replace(true);
+        self.begin_drain();
         let sessions = self.directory.all();
         let closing = sessions
             .iter()
@@ -612,6 +667,24 @@ impl Engine {
         if tokio::time::timeout(SHUTDOWN_LIMIT, all).await.is_err() {
             tracing::warn!(limit = ?SHUTDOWN_LIMIT, "sessions did not close in time");
         }
+        self.give_up();
+    }
+
+    /// Ends what follows this engine, whether or not all sessions are closed.
+    pub fn give_up(&self) {
+        self.phase.send_replace(Phase::Over);
+    }
+}
+
+/// Ends what an earlier server's local sessions have left: its launchers do that, unless they
+/// were killed too.
+async fn end_leftovers(mark: String) {
+    let ended = tokio::task::spawn_blocking(move || leftovers::end(&mark)).await;
+    if let Ok(processes @ 1..) = ended {
+        tracing::warn!(
+            processes,
+            "ended what sessions of an earlier server had left"
+        );
     }
 }
 

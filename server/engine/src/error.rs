@@ -8,6 +8,7 @@ use execgate_core::policy::Denial;
 use crate::audit::AuditError;
 use crate::authority::Role;
 use crate::isolation::Control;
+use crate::quotas::LimitReached;
 use crate::transport::TransportError;
 
 /// Why the engine did not do what it was asked.
@@ -157,16 +158,9 @@ pub enum Error {
     /// The policy says no.
     #[error("run the command: denied by rule {}: {}", .0.rule, .0.reason)]
     PolicyDenied(Box<Denial>),
-    /// Too many of something.
-    #[error("{what}: the limit is {limit}")]
-    LimitReached {
-        /// What there are too many of.
-        what: &'static str,
-        /// The limit.
-        limit: u64,
-        /// When to try again.
-        retry_after: Duration,
-    },
+    /// Too much of something.
+    #[error("begin more: {0}")]
+    LimitReached(Box<LimitReached>),
     /// The audit log does not take records: nothing runs.
     #[error("record the request: {0}")]
     AuditUnavailable(#[from] AuditError),
@@ -240,4 +234,10 @@ pub enum Error {
     /// The server is going down.
     #[error("serve: the server is shutting down")]
     ShuttingDown,
+}
+
+impl From<LimitReached> for Error {
+    fn from(reached: LimitReached) -> Self {
+        Self::LimitReached(Box::new(reached))
+    }
 }

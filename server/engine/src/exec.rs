@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use execgate_core::audit::{AuditBody, Digest, ExecutionDenied, ExecutionIntent, Origin};
-use execgate_core::ids::{ExecutionId, SessionId};
+use execgate_core::ids::{ExecutionId, Principal, SessionId};
 use execgate_core::policy::{Denial, Layer, SessionNames, Verdict};
 use sha2::{Digest as _, Sha256};
 
@@ -13,6 +13,7 @@ use crate::authority::Owner;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::execution::{Asked, Command, CommandLine, Execution, Follower, Stdin};
+use crate::quotas::{Hold, LimitHolder, LimitKind, LimitReached};
 use crate::random;
 use crate::secrets::{SecretVariables, secret_names};
 use crate::session::{Message, Place, QUEUE_LIMIT, Recorder, Reserved, Session, StartRequest};
@@ -47,10 +48,7 @@ impl Engine {
         self.check(&session, &command)?;
         let named = command.secrets.iter().map(|secret| &secret.name);
         principal.grant().check_secrets(named).map_err(Arc::new)?;
-        let id = match id {
-            Some(id) => id,
-            None => ExecutionId::from_random(random::bytes().map_err(Error::from)?),
-        };
+        let id = id.map_or_else(new_id, Ok)?;
         let payload = payload(&command);
         let known = session.executions().lookup(&id, payload);
         if let Some(known) = known {
@@ -59,6 +57,7 @@ impl Engine {
         if let Some(over) = session.end() {
             return Err(over.into());
         }
+        let hold = self.admit_execution(principal)?;
         let (secrets, redacted) = self.know_secrets(&session, &command)?;
         let trace = self.trace(&session, &id, &command, &redacted);
         let judged = match judge(&session, &command, &trace) {
@@ -81,6 +80,7 @@ impl Engine {
                 origin: command.origin.clone(),
             },
             &self.settings.retention,
+            Some(hold),
         );
         let reserved = session.executions().reserve(&execution, place(&command));
         let Reserved::New = reserved else {
@@ -101,6 +101,17 @@ impl Engine {
             follower,
             deduplicated: false,
         })
+    }
+
+    /// Room for another execution, unless nothing begins any more.
+    fn admit_execution(&self, principal: &Principal) -> Result<Hold, Error> {
+        let bytes = self.settings.retention.limits().memory_bytes as u64;
+        let hold = self.ledger.admit(principal, bytes)?;
+        // Asked after it is counted: whoever waits for the last one misses none.
+        match self.is_draining() {
+            true => Err(Error::ShuttingDown),
+            false => Ok(hold),
+        }
     }
 
     /// The secrets that a command names, and its text without those that it is given, which
@@ -235,6 +246,11 @@ impl Engine {
     }
 }
 
+/// An id for an execution whose caller chose none.
+fn new_id() -> Result<ExecutionId, Error> {
+    Ok(ExecutionId::from_random(random::bytes()?))
+}
+
 /// Where a command runs, and whether it waits for that.
 fn place(command: &Command) -> Place {
     match (&command.line, command.queue_if_busy) {
@@ -288,11 +304,13 @@ async fn attach(
             });
         }
         // A new one is started by the caller.
-        Reserved::New | Reserved::Full => Error::LimitReached {
-            what: "waiting executions",
+        Reserved::New | Reserved::Full => Error::from(LimitReached {
+            kind: LimitKind::Executions,
+            holder: LimitHolder::Session,
+            current: QUEUE_LIMIT as u64,
             limit: QUEUE_LIMIT as u64,
             retry_after: QUEUE_RETRY,
-        },
+        }),
         Reserved::Reused => Error::ExecutionIdReused { execution: id },
         Reserved::Forgotten => Error::ExecutionExpired { execution: id },
         Reserved::Busy(running) => Error::SessionBusy {

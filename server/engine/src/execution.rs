@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use crate::checkpoint::CheckpointMode;
 use crate::error::Error;
+use crate::quotas::Hold;
 use crate::secrets::SecretReference;
 use crate::session::signals;
 use crate::transport::InputWait;
@@ -265,6 +266,8 @@ pub struct Execution {
     /// Where the request came from that it was started by.
     pub(crate) origin: Origin,
     pub(crate) log: EventLog,
+    /// What it has of its principal's quotas; a session's background has nothing.
+    hold: Option<Hold>,
     pub(crate) started: OnceLock<SystemTime>,
     pub(crate) ending: OnceLock<Arc<Ending>>,
     abandonment: OnceLock<Abandonment>,
@@ -319,6 +322,7 @@ impl Execution {
         session: SessionId,
         asked: Asked,
         retention: &Retention,
+        hold: Option<Hold>,
     ) -> Arc<Self> {
         let Asked {
             command,
@@ -337,6 +341,7 @@ impl Execution {
             payload,
             origin,
             log: EventLog::new(retention, overflow, Weak::clone(own)),
+            hold,
             started: OnceLock::new(),
             ending: OnceLock::new(),
             abandonment: OnceLock::new(),
@@ -365,6 +370,7 @@ impl Execution {
                 origin: Origin::default(),
             },
             &Retention::in_memory(limits),
+            None,
         )
     }
 
@@ -493,6 +499,9 @@ impl Execution {
     pub(crate) fn refuse(&self, error: Error) {
         self.start.send_replace(Start::Refused(Arc::new(error)));
         self.log.close();
+        if let Some(hold) = &self.hold {
+            hold.finished(0, &Weak::new());
+        }
     }
 
     /// Records the end; only the first one counts.
@@ -501,7 +510,17 @@ impl Execution {
         if self.ending.set(Arc::clone(&ending)).is_ok() {
             self.log.push(EventKind::Finished(ending));
             self.log.close();
+            if let Some(hold) = &self.hold {
+                hold.finished(self.log.retained(), self.log.owner());
+            }
         }
+    }
+
+    /// Lets go of all output; what happened is kept. Answers how many bytes its principal's
+    /// quota gets back.
+    pub(crate) fn forget_output(&self) -> u64 {
+        self.log.forget_output();
+        self.hold.as_ref().map_or(0, Hold::let_go)
     }
 }
 

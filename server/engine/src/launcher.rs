@@ -15,6 +15,7 @@ mod confine;
 pub(crate) mod files;
 mod groups;
 mod input;
+pub mod leftovers;
 mod messages;
 mod namespaces;
 mod probe;

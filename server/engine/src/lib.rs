@@ -19,6 +19,7 @@ pub mod launcher;
 pub mod local;
 mod pattern;
 pub mod policy;
+pub mod quotas;
 mod random;
 pub mod secrets;
 pub mod session;
@@ -27,6 +28,7 @@ pub mod target;
 pub mod telemetry;
 pub mod transport;
 
+pub use directory::LeftBehind;
 pub use engine::{Engine, EngineSettings};
 pub use error::Error;
 pub use exec::Accepted;

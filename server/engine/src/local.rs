@@ -18,6 +18,9 @@ pub struct LocalSettings {
     pub home: String,
     /// Directories that sessions must not see, the data directory first.
     pub hidden: Vec<PathBuf>,
+    /// What the server's processes are known by, on this machine: letters and digits that no
+    /// other server has. What an earlier server of this mark left is ended at the start.
+    pub mark: String,
     /// The environment of every session, already picked from the server's own.
     pub env: BTreeMap<String, String>,
     /// What the kernel keeps their processes from.
@@ -44,6 +47,7 @@ impl LocalSettings {
                 gid: user.gid,
             }),
             hidden: self.hidden.clone(),
+            mark: self.mark.clone(),
             no_network: profile.network == Network::None,
             limits: profile.limits.clone(),
         }

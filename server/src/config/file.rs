@@ -9,11 +9,14 @@ use serde::Deserialize;
 use super::ConfigError;
 use super::audit::Audit;
 use super::checkpoints::Checkpoints;
+use super::connections::Connections;
 use super::docker::Docker;
+use super::drain::Drain;
 use super::fence::Fence;
 use super::identity::{Identity, Tls};
 use super::listen::ListenAddress;
 use super::principals::PrincipalKeys;
+use super::quotas::Quotas;
 use super::secret::NamedSecretKeys;
 use super::sections::{Executions, Limits, Local, Policy, RedactionKeys, Sessions};
 use super::ssh::Ssh;
@@ -34,10 +37,16 @@ pub struct FileConfig {
     pub data_dir: Option<PathBuf>,
     /// How many sessions, and for how long.
     pub sessions: Sessions,
+    /// What each principal may have.
+    pub quotas: Quotas,
     /// Bounds on single executions.
     pub limits: Limits,
     /// What is kept of executions.
     pub executions: Executions,
+    /// How many connections, and what one may do.
+    pub connections: Connections,
+    /// How the server ends.
+    pub drain: Drain,
     /// What is kept of workspaces.
     pub checkpoints: Checkpoints,
     /// Sessions on this machine.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use execgate_engine::authority::{Grant, Role};
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Policy};
+use super::{ConfigError, Policy, QuotaKeys};
 
 /// What a principal may do. The most specific entry counts, alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct PrincipalKeys {
     /// Names of the secrets that its sessions may have; a final `*` stands for anything.
     #[serde(default = "everything")]
     pub secrets: Vec<String>,
+    /// What it may have at once, where that is not what is for all (`[quotas]`).
+    #[serde(default)]
+    pub quotas: QuotaKeys,
     /// What narrows the operator's policy for it; SIGHUP reads it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,

@@ -17,7 +17,7 @@ use super::{ConfigError, Variables};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sessions {
-    /// Sessions open at once.
+    /// Sessions open at once, of all principals.
     pub max: NonZeroU32,
     /// A session without a running command is closed after this.
     pub idle_ttl: HumanDuration,
@@ -30,7 +30,7 @@ pub struct Sessions {
 impl Default for Sessions {
     fn default() -> Self {
         Self {
-            max: const { NonZeroU32::new(64).unwrap() },
+            max: const { NonZeroU32::new(96).unwrap() },
             idle_ttl: HumanDuration::from_secs(30 * 60),
             max_lifetime: Lifetime::Limited(HumanDuration::from_secs(24 * 60 * 60)),
             default_timeout: HumanDuration::from_secs(30 * 60),
@@ -96,6 +96,11 @@ const MIN_KEEP_ALIVE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Executions {
+    /// Executions that run or wait for their turn at once, of all principals.
+    pub max: NonZeroU32,
+    /// Bytes of all executions' output in memory. A running one counts as much as it may
+    /// come to hold, `limits.retained_output_bytes`.
+    pub retained_total_bytes: NonZeroU64,
     /// Bytes of one execution's output kept on disk beyond `limits.retained_output_bytes`;
     /// 0 for none.
     pub spill_bytes: u64,
@@ -113,6 +118,8 @@ pub struct Executions {
 impl Default for Executions {
     fn default() -> Self {
         Self {
+            max: const { NonZeroU32::new(256).unwrap() },
+            retained_total_bytes: const { NonZeroU64::new(1024 * 1024 * 1024).unwrap() },
             spill_bytes: SPILLED_BYTES,
             spill_total_bytes: SPILLED_BYTES_IN_ALL,
             keep: const { NonZeroU32::new(256).unwrap() },

@@ -33,10 +33,17 @@ insecure_plaintext_listeners = false
 data_dir = "/home/agent/.local/state/execgate"
 
 [sessions]
-max = 64
+max = 96
 idle_ttl = "30m"
 max_lifetime = "1day"
 default_timeout = "30m"
+
+[quotas]
+sessions = 64
+executions = 128
+retained_bytes = 536870912
+requests_per_second = 5000
+requests_burst = 10000
 
 [limits]
 max_command_bytes = 1048576
@@ -44,11 +51,32 @@ output_budget_bytes = 100000
 retained_output_bytes = 4194304
 
 [executions]
+max = 256
+retained_total_bytes = 1073741824
 spill_bytes = 268435456
 spill_total_bytes = 2147483648
 keep = 256
 keep_for = "1day"
 keep_alive = "10s"
+
+[connections]
+max = 384
+max_per_peer = 256
+max_streams = 1024
+max_request_bytes = 4194304
+max_header_bytes = 16384
+handshake_timeout = "10s"
+max_age = "1day"
+max_age_grace = "1day"
+keep_alive = "30s"
+keep_alive_timeout = "20s"
+max_pending_resets = 20
+max_local_resets = 1024
+failed_authentications_per_minute = 60
+
+[drain]
+grace = "5s"
+deliver = "3s"
 
 [checkpoints]
 max_file_bytes = 33554432
@@ -216,6 +244,15 @@ fn values_that_do_not_fit_together_are_refused() {
         "limits.retained_output_bytes = 1000\n",
         "use the configuration: `limits.retained_output_bytes`: 1000 is less than 65536, one \
          event's output",
+    );
+    check_error(
+        "quotas.retained_bytes = 1000\n",
+        "use the configuration: `quotas.retained_bytes`: 1000 is less than \
+         limits.retained_output_bytes",
+    );
+    check_error(
+        "connections.max_request_bytes = 1000000000\n",
+        "use the configuration: `connections.max_request_bytes`: 1000000000 is more than 67108864",
     );
     check_error(
         "checkpoints.ignore = ['[a']\n",

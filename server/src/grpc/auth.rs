@@ -8,6 +8,7 @@
 //! the bearer is who calls, and has to be good.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -24,6 +25,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::peer::Peer;
+use super::rate::Failures;
 use super::refusal::Refusal;
 use crate::identity::{Distance, Grants, Identity, LOCAL_PRINCIPAL, is_name};
 use crate::tls::Holder;
@@ -144,16 +146,35 @@ pub(crate) struct Gate {
     grants: Grants,
     audit: Arc<dyn AuditStore>,
     bucket: Mutex<Bucket>,
+    failures: Failures,
 }
 
 impl Gate {
     /// A gate that opens to whom `identity` knows, and records in `audit` whom it turns away.
-    pub(crate) fn new(identity: Identity, grants: Grants, audit: Arc<dyn AuditStore>) -> Self {
+    pub(crate) fn new(
+        identity: Identity,
+        grants: Grants,
+        audit: Arc<dyn AuditStore>,
+        failures_per_minute: NonZeroU32,
+    ) -> Self {
         Self {
             identity,
             grants,
             audit,
             bucket: Mutex::new(Bucket::new(Instant::now())),
+            failures: Failures::new(failures_per_minute),
+        }
+    }
+
+    /// Takes note of a caller that was turned away; answers what it is told.
+    fn turned_away(&self, method: &str, peer: Option<&Peer>, refusal: Refusal) -> Refusal {
+        self.record(method, peer, &refusal);
+        match (peer, &refusal) {
+            (Some(Peer::Tcp(address, _)), Refusal::Unauthenticated { .. }) => {
+                let counted = self.failures.count(address.ip());
+                counted.err().unwrap_or(refusal)
+            }
+            _ => refusal,
         }
     }
 
@@ -358,7 +379,7 @@ where
                     request.extensions_mut().insert(caller);
                 }
                 Err(refusal) => {
-                    self.gate.record(method, peer, &refusal);
+                    let refusal = self.gate.turned_away(method, peer, refusal);
                     let answer = refusal.into_response();
                     return futures::future::Either::Right(futures::future::ready(Ok(answer)));
                 }

@@ -54,6 +54,8 @@ impl SessionDefaults {
 pub(crate) struct Edge {
     pub(crate) engine: Arc<Engine>,
     pub(crate) defaults: SessionDefaults,
+    /// Bytes of a request.
+    pub(crate) max_request_bytes: usize,
     /// The shells of this machine, best first.
     pub(crate) shells: Vec<ShellKind>,
 }

@@ -3,6 +3,7 @@
 //! `status.rs` alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use execgate_core::budget::BudgetError;
 use execgate_core::ids::{ExecutionId, Principal};
@@ -90,6 +91,8 @@ pub(crate) enum Refusal {
     },
     /// The policy denies the command.
     Denied(Box<DeniedCommand>),
+    /// Calls come too fast.
+    TooFast(Box<TooFast>),
     /// The engine says no.
     Engine(Arc<Error>),
     /// The server has a defect.
@@ -97,6 +100,19 @@ pub(crate) enum Refusal {
         /// Found in the server's log.
         incident: String,
     },
+}
+
+/// Somebody who calls too fast.
+#[derive(Debug)]
+pub(crate) struct TooFast {
+    /// Whose calls are counted: `principal:NAME` or `peer:ADDRESS`.
+    pub(crate) subject: String,
+    /// What of them.
+    pub(crate) what: &'static str,
+    /// How many there may be, in words.
+    pub(crate) limit: String,
+    /// When to try again.
+    pub(crate) retry_after: Duration,
 }
 
 /// A denial with what a caller may see of it.

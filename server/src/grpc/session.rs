@@ -1,7 +1,10 @@
 //! SessionService: check, call, map, answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
+use execgate_engine::LeftBehind;
 use execgate_engine::authority::Owner;
 use execgate_engine::session::Session;
 use execgate_proto::v1;
@@ -21,6 +24,13 @@ const MAX_LISTED_PROCESSES: usize = 1000;
 #[derive(Debug, Clone)]
 pub(crate) struct Sessions {
     edge: Arc<Edge>,
+}
+
+/// A row of a list.
+enum Listed {
+    /// Of an earlier server.
+    Left(LeftBehind),
+    Here(Arc<Session>),
 }
 
 impl Sessions {
@@ -76,11 +86,16 @@ impl SessionService for Sessions {
     ) -> Result<Response<v1::GetSessionResponse>, Status> {
         let principal = reader(&request)?;
         let id = from_proto::session_id(&request.into_inner().session_id)?;
-        let session = self
-            .edge
-            .engine
-            .find_session(&principal, &id)
-            .map_err(Refusal::from)?;
+        let engine = &self.edge.engine;
+        let session = match engine.find_session(&principal, &id) {
+            Ok(session) => session,
+            Err(error) => {
+                let left = engine.left_behind(&principal, &id);
+                let left = left.ok_or_else(|| Refusal::from(error))?;
+                let session = Some(to_proto::left_behind(&left));
+                return Ok(Response::new(v1::GetSessionResponse { session }));
+            }
+        };
         let jobs = session.jobs().await;
         let jobs = jobs.iter().map(|job| to_proto::job(job, &session));
         let session = Some(v1::Session {
@@ -100,25 +115,38 @@ impl SessionService for Sessions {
             labels,
             states,
         } = from_proto::sessions_page(request.into_inner())?;
-        let sessions = self
-            .edge
-            .engine
-            .sessions(match &whose {
-                Whose::One(principal) => Some(principal),
-                Whose::All => None,
-            })
-            .into_iter()
+        let wanted = |state, own: &BTreeMap<String, String>| {
+            let mut labels = labels.iter();
+            labels.all(|(key, value)| own.get(key) == Some(value))
+                && (states.is_empty() || states.contains(&state))
+        };
+        let whose = match &whose {
+            Whose::One(principal) => Some(principal),
+            Whose::All => None,
+        };
+        let left = self.edge.engine.all_left_behind(whose).into_iter();
+        let left = left
+            .filter(|_| wanted(v1::SessionState::Lost, &BTreeMap::new()))
+            // Nobody knows since when there were these; they are older than all that are here.
+            .map(|left| {
+                (
+                    Position::new(UNIX_EPOCH, left.id.as_str()),
+                    Listed::Left(left),
+                )
+            });
+        let sessions = self.edge.engine.sessions(whose).into_iter();
+        let sessions = sessions
             .filter(|session| {
                 let state = to_proto::session_state(&session.snapshot().state);
-                let own = session.defaults().labels;
-                labels
-                    .iter()
-                    .all(|(key, value)| own.get(key) == Some(value))
-                    && (states.is_empty() || states.contains(&state))
-            });
-        let placed = sessions.map(|s| (Position::new(s.created, s.id.as_str()), s));
-        let (sessions, next_page_token) = page.cut(to_proto::SESSIONS, placed);
-        let sessions = sessions.iter().map(|s| self.describe(s)).collect();
+                wanted(state, &session.defaults().labels)
+            })
+            .map(|s| (Position::new(s.created, s.id.as_str()), Listed::Here(s)));
+        let (sessions, next_page_token) = page.cut(to_proto::SESSIONS, left.chain(sessions));
+        let sessions = sessions.iter().map(|listed| match listed {
+            Listed::Left(left) => to_proto::left_behind(left),
+            Listed::Here(session) => self.describe(session),
+        });
+        let sessions = sessions.collect();
         Ok(Response::new(v1::ListSessionsResponse {
             sessions,
             next_page_token,

@@ -4,6 +4,8 @@
 //! Each answer carries an `ErrorInfo` of domain `execgate.dev` whose reason is a name
 //! of `errors.proto`, and beside it the `google.rpc` details that help.
 
+mod limits;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -182,6 +184,7 @@ impl Answer {
             }
             Refusal::Denied(denied) => Self::denied(&denied),
             Refusal::Engine(error) => Self::of_engine(&error),
+            Refusal::TooFast(too_fast) => Self::of_too_fast(&too_fast),
             call @ (Refusal::Unauthenticated { .. }
             | Refusal::CalledFromSession { .. }
             | Refusal::NoRole { .. }
@@ -246,6 +249,7 @@ impl Answer {
             | Refusal::PolicyInvalid { .. }
             | Refusal::NotImplemented { .. }
             | Refusal::Denied(_)
+            | Refusal::TooFast(_)
             | Refusal::Engine(_) => Self::of(refusal),
         }
     }
@@ -360,19 +364,7 @@ impl Answer {
             }
             Error::FenceUnavailable(control) => Self::of_fence(control),
             Error::PolicyDenied(denial) => Self::of_denial(denial),
-            Error::LimitReached {
-                what,
-                limit: _,
-                retry_after,
-            } => {
-                let reason = match *what {
-                    "sessions" => Reason::SessionLimit,
-                    _ => Reason::ExecutionLimit,
-                };
-                new(Code::ResourceExhausted, reason)
-                    .quota(what)
-                    .retry(*retry_after)
-            }
+            Error::LimitReached(reached) => Self::of_limit(reached),
             Error::AuditUnavailable(_) => {
                 new(Code::Unavailable, Reason::AuditUnavailable).retry(UNAVAILABLE_RETRY)
             }

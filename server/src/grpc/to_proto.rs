@@ -19,7 +19,7 @@ pub(crate) use event::{ExecutionView, channel, event_kind, notice};
 pub(crate) use execution::{execution, execution_state, report, result, state_of};
 pub(crate) use fence::{control, fence};
 pub(crate) use policy::verdict;
-pub(crate) use session::{ended_process, job, session, session_state, terminal_size};
+pub(crate) use session::{ended_process, job, left_behind, session, session_state, terminal_size};
 pub(crate) use time::timestamp;
 
 /// Tags of listings in page tokens.

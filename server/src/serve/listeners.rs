@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use rustix::process::umask;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::ServeError;
-use crate::config::ListenAddress;
-use crate::grpc::Connection;
+use crate::config::{Connections, ListenAddress};
+use crate::grpc::{Connection, ConnectionTimes, Crowd, Place};
 use crate::tls::Tls;
 
 /// What nobody but the owner gets of a socket.
@@ -97,7 +97,9 @@ impl Listeners {
     pub(super) fn accept(
         self,
         tls: Option<Arc<Tls>>,
-    ) -> io::Result<impl Stream<Item = io::Result<Connection>>> {
+        limits: &Connections,
+    ) -> io::Result<impl Stream<Item = io::Result<Connection>> + use<>> {
+        let door = Door::of(limits);
         let streams = self
             .bound
             .into_iter()
@@ -105,10 +107,10 @@ impl Listeners {
                 Ok(match bound {
                     Bound::Tcp { listener, .. } => {
                         let accepted = accept_tcp(TcpListener::from_std(listener)?);
-                        protected(accepted, tls.clone()).boxed()
+                        protected(accepted, tls.clone(), door.clone()).boxed()
                     }
                     Bound::Unix { listener, .. } => {
-                        accept_unix(UnixListener::from_std(listener)?).boxed()
+                        accept_unix(UnixListener::from_std(listener)?, door.clone()).boxed()
                     }
                 })
             });
@@ -190,18 +192,52 @@ fn accept_tcp(listener: TcpListener) -> impl Stream<Item = (TcpStream, SocketAdd
     })
 }
 
+/// Who comes in, and for how long.
+#[derive(Debug, Clone)]
+struct Door {
+    crowd: Arc<Crowd>,
+    times: ConnectionTimes,
+}
+
+impl Door {
+    fn of(limits: &Connections) -> Self {
+        let life = limits.max_age.limit().zip(limits.max_age_grace.limit());
+        Self {
+            crowd: Crowd::new(limits.max.get(), limits.max_per_peer.get()),
+            times: ConnectionTimes {
+                handshake: limits.handshake_timeout.get(),
+                life: life.map(|(age, grace)| age + grace),
+            },
+        }
+    }
+
+    /// What a connection needs; nothing where there are too many.
+    fn enter(&self, peer: Option<IpAddr>) -> Option<(ConnectionTimes, Place)> {
+        let place = self.crowd.enter(peer);
+        if place.is_none() {
+            // Whoever opens many would fill the log at a higher level.
+            tracing::debug!(?peer, "too many connections: closed");
+        }
+        Some((self.times, place?))
+    }
+}
+
 /// The connections, each when hands have been shaken: one that dawdles delays no other.
 fn protected(
     accepted: impl Stream<Item = (TcpStream, SocketAddr)>,
     tls: Option<Arc<Tls>>,
+    door: Door,
 ) -> impl Stream<Item = Connection> {
     let connections = accepted.map(move |(stream, peer)| {
         let tls = tls.clone();
+        // Before any cost of a handshake; what has no place is closed as it is dropped.
+        let entered = door.enter(Some(peer.ip()));
         async move {
+            let entered = entered?;
             let Some(tls) = tls else {
-                return Some(Connection::tcp(stream, peer));
+                return Some(Connection::tcp(stream, peer, entered));
             };
-            match Connection::tls(stream, peer, &tls).await {
+            match Connection::tls(stream, peer, &tls, entered).await {
                 Ok(connection) => Some(connection),
                 Err(error) => {
                     // Whoever scans ports would fill the log at a higher level.
@@ -216,11 +252,15 @@ fn protected(
         .filter_map(futures::future::ready)
 }
 
-fn accept_unix(listener: UnixListener) -> impl Stream<Item = Connection> {
-    unfold(listener, async |listener| {
+fn accept_unix(listener: UnixListener, door: Door) -> impl Stream<Item = Connection> {
+    unfold((listener, door), async |(listener, door)| {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((Connection::unix(stream), listener)),
+                Ok((stream, _)) => {
+                    if let Some(entered) = door.enter(None) {
+                        return Some((Connection::unix(stream, entered), (listener, door)));
+                    }
+                }
                 Err(error) => pause(&error).await,
             }
         }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
+use execgate_core::audit::Digest;
 use execgate_core::budget::{OutputBudget, Select};
 use execgate_core::policy::Policy;
 use execgate_core::redact::{RedactionRules, Secret};
@@ -16,6 +17,7 @@ use execgate_engine::authority::ByPrincipal;
 use execgate_engine::execution::{Retention, RetentionLimits};
 use execgate_engine::local::LocalSettings;
 use execgate_engine::policy::Policies;
+use execgate_engine::quotas::ServerLimits;
 use execgate_engine::secrets::{NamedSecret, NamedSecrets};
 use execgate_engine::target::TargetProfile;
 use execgate_engine::transport::docker::DockerSettings;
@@ -33,9 +35,21 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// Variables that a session gets from its own user and terminal, never from the server.
 const OF_THE_SESSION: [&str; 5] = ["HOME", "USER", "LOGNAME", "SHELL", "TERM"];
 /// Variables that are the server's own affair, whatever the configuration allows: its
-/// settings, where it sends telemetry and with which credentials, the trace it was started in.
-const OF_THE_SERVER: [&str; 4] = ["EXECGATE_", "OTEL_", "TRACEPARENT", "TRACESTATE"];
+/// settings, where it sends telemetry and with which credentials, the trace it was started in,
+/// and its service manager.
+const OF_THE_SERVER: [&str; 6] = [
+    "EXECGATE_",
+    "OTEL_",
+    "TRACEPARENT",
+    "TRACESTATE",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_",
+];
 
+/// What the mark of this server's processes is made of, with its key.
+const LOCAL_INSTANCE: &[u8] = b"local instance";
+/// How much of it is used: what no two servers of a machine share by accident.
+const LOCAL_MARK_BYTES: usize = 8;
 /// What the mark of this server's containers is made of, with its key.
 const DOCKER_INSTANCE: &[u8] = b"docker instance";
 
@@ -43,6 +57,7 @@ const DOCKER_INSTANCE: &[u8] = b"docker instance";
 pub(super) struct Settings {
     pub(super) engine: EngineSettings,
     pub(super) defaults: SessionDefaults,
+    pub(super) max_request_bytes: usize,
     pub(super) shells: Vec<ShellKind>,
 }
 
@@ -65,6 +80,7 @@ impl Settings {
                 user: user.identity,
                 home: user.home,
                 hidden: vec![dir.path().to_owned()],
+                mark: local_mark(dir)?,
                 env,
             },
             ssh: config.ssh.settings(dir.learned_hosts()),
@@ -73,7 +89,12 @@ impl Settings {
             redaction: redaction_rules(config).with_key(dir.hash_key()?),
             secrets: named_secrets(config),
             hash_key: dir.hash_key()?,
-            max_sessions: usize::try_from(config.sessions.max.get()).unwrap_or(usize::MAX),
+            limits: ServerLimits {
+                sessions: bytes(config.sessions.max.get().into()),
+                executions: bytes(config.executions.max.get().into()),
+                retained_bytes: config.executions.retained_total_bytes.get(),
+            },
+            quotas: config.quota_table(),
             max_command_bytes: bytes(config.limits.max_command_bytes.get()),
             checkpoints: config.checkpoints.settings(dir.checkpoints()),
             retention: retention(config, dir)?,
@@ -92,6 +113,7 @@ impl Settings {
         Ok(Self {
             engine,
             defaults,
+            max_request_bytes: bytes(config.connections.max_request_bytes.get().into()),
             shells,
         })
     }
@@ -99,6 +121,12 @@ impl Settings {
 
 fn bytes(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// By what the processes of this data directory's sessions are known.
+fn local_mark(dir: &DataDir) -> Result<String, ServeError> {
+    let Digest(hash) = dir.hash_key()?.hash(LOCAL_INSTANCE);
+    Ok(HEXLOWER.encode(hash.get(..LOCAL_MARK_BYTES).unwrap_or(&hash)))
 }
 
 /// The Docker engine that sessions may use; its containers are marked as this data

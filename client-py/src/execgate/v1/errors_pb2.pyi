@@ -137,8 +137,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Details: PreconditionFailure.
     """
     ERROR_REASON_SESSION_LIMIT: _ErrorReason.ValueType  # 46
-    """RESOURCE_EXHAUSTED: too many sessions.
+    """RESOURCE_EXHAUSTED: too many sessions of this principal, or of all.
     Do: close some, or retry after the delay.
+    Metadata: `limit`; `current`.
     Details: QuotaFailure, RetryInfo.
     """
     ERROR_REASON_NO_TERMINAL: _ErrorReason.ValueType  # 47
@@ -177,8 +178,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Details: PreconditionFailure.
     """
     ERROR_REASON_EXECUTION_LIMIT: _ErrorReason.ValueType  # 64
-    """RESOURCE_EXHAUSTED: too many executions run or wait.
+    """RESOURCE_EXHAUSTED: too many executions run or wait, of this session, of this
+    principal, or of all.
     Do: wait for some of them, or retry after the delay.
+    Metadata: `limit`; `current`.
     Details: QuotaFailure, RetryInfo.
     """
     ERROR_REASON_OFFSET_OUT_OF_RANGE: _ErrorReason.ValueType  # 65
@@ -320,14 +323,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Metadata: `first_sequence`; `next_sequence`.
     """
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 160
-    """RESOURCE_EXHAUSTED: too many requests.
+    """RESOURCE_EXHAUSTED: too many calls in too short a time, of this principal, or, of
+    calls without a good token, key or certificate, from this address.
     Do: retry after the delay.
+    Metadata: `limit`.
     Details: QuotaFailure, RetryInfo.
     """
     ERROR_REASON_STORAGE_FULL: _ErrorReason.ValueType  # 161
-    """RESOURCE_EXHAUSTED: no room for retained output.
-    Do: close sessions that are no longer needed; tell the operator.
-    Details: QuotaFailure.
+    """RESOURCE_EXHAUSTED: no room for the output of another execution in memory: what
+    runs may come to fill what this principal, or all, may have.
+    Do: wait for some executions to end, or retry after the delay.
+    Metadata: `limit`; `current`, both in bytes.
+    Details: QuotaFailure, RetryInfo.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -434,8 +441,9 @@ Metadata: `expected`; `generation`, the present one.
 Details: PreconditionFailure.
 """
 ERROR_REASON_SESSION_LIMIT: ErrorReason.ValueType  # 46
-"""RESOURCE_EXHAUSTED: too many sessions.
+"""RESOURCE_EXHAUSTED: too many sessions of this principal, or of all.
 Do: close some, or retry after the delay.
+Metadata: `limit`; `current`.
 Details: QuotaFailure, RetryInfo.
 """
 ERROR_REASON_NO_TERMINAL: ErrorReason.ValueType  # 47
@@ -474,8 +482,10 @@ Metadata: `state`.
 Details: PreconditionFailure.
 """
 ERROR_REASON_EXECUTION_LIMIT: ErrorReason.ValueType  # 64
-"""RESOURCE_EXHAUSTED: too many executions run or wait.
+"""RESOURCE_EXHAUSTED: too many executions run or wait, of this session, of this
+principal, or of all.
 Do: wait for some of them, or retry after the delay.
+Metadata: `limit`; `current`.
 Details: QuotaFailure, RetryInfo.
 """
 ERROR_REASON_OFFSET_OUT_OF_RANGE: ErrorReason.ValueType  # 65
@@ -617,13 +627,17 @@ Do: go on within the two.
 Metadata: `first_sequence`; `next_sequence`.
 """
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 160
-"""RESOURCE_EXHAUSTED: too many requests.
+"""RESOURCE_EXHAUSTED: too many calls in too short a time, of this principal, or, of
+calls without a good token, key or certificate, from this address.
 Do: retry after the delay.
+Metadata: `limit`.
 Details: QuotaFailure, RetryInfo.
 """
 ERROR_REASON_STORAGE_FULL: ErrorReason.ValueType  # 161
-"""RESOURCE_EXHAUSTED: no room for retained output.
-Do: close sessions that are no longer needed; tell the operator.
-Details: QuotaFailure.
+"""RESOURCE_EXHAUSTED: no room for the output of another execution in memory: what
+runs may come to fill what this principal, or all, may have.
+Do: wait for some executions to end, or retry after the delay.
+Metadata: `limit`; `current`, both in bytes.
+Details: QuotaFailure, RetryInfo.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

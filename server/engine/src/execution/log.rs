@@ -159,6 +159,11 @@ impl EventLog {
         }
     }
 
+    /// Whose log it is.
+    pub(super) fn owner(&self) -> &Weak<Execution> {
+        &self.owner
+    }
+
     /// How many read now.
     pub(crate) fn followers(&self) -> usize {
         *self.lock_followers()

@@ -42,6 +42,7 @@ fn execution(retention: &Retention, overflow: Overflow) -> Arc<Execution> {
             origin: Origin::default(),
         },
         retention,
+        None,
     );
     execution.mark_started();
     execution

@@ -68,6 +68,11 @@ impl Confinement {
         Ok(())
     }
 
+    /// What is left of the session from here on is meant to stay.
+    pub(super) fn release(&self) {
+        namespaces::release(&self.setup);
+    }
+
     fn limit(&self) {
         let limits = &self.setup.limits;
         let by = self.limiters();

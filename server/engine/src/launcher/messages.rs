@@ -34,6 +34,8 @@ pub struct Setup {
     pub identity: Option<Identity>,
     /// Directories that the session's processes must not see.
     pub hidden: Vec<PathBuf>,
+    /// The server that they belong to.
+    pub mark: String,
     /// Whether they have a network of their own, with nothing in it.
     pub no_network: bool,
     /// How much of the machine they may use.

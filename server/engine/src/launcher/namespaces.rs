@@ -7,9 +7,12 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_remount,
+};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
+use super::leftovers;
 use super::messages::Setup;
 
 /// Where services have their sockets.
@@ -28,6 +31,12 @@ const NEEDED: [&str; 4] = [
     "/run/systemd/userdb",
     "/run/sssd",
 ];
+
+/// The empty directory in the place of a hidden one lets nothing be done in it.
+const COVER_FLAGS: MountFlags = MountFlags::NOSUID
+    .union(MountFlags::NODEV)
+    .union(MountFlags::NOEXEC)
+    .union(MountFlags::RDONLY);
 
 /// What the session has of its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,10 +65,8 @@ pub(super) fn enter(setup: &Setup) -> Own {
     // go here, too.
     let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     if mount_change("/", downstream).is_ok() {
-        if setup.identity.is_none() {
-            for directory in &setup.hidden {
-                let _tried = cover_directory(directory);
-            }
+        for directory in &setup.hidden {
+            let _tried = cover_directory(directory, &setup.mark);
         }
         for socket in sockets(Path::new(RUN), RUN_DEPTH) {
             let _tried = mount_bind("/dev/null", &socket);
@@ -90,16 +97,25 @@ fn unshare(flags: UnshareFlags) -> io::Result<()> {
     Ok(())
 }
 
-fn cover_directory(directory: &Path) -> io::Result<()> {
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+/// Covers a directory with an empty one, by whose name every process that can see it is known
+/// as this server's (`leftovers`), whatever it makes of its parents and its environment.
+fn cover_directory(directory: &Path, mark: &str) -> io::Result<()> {
+    let source = leftovers::source(mark);
     mount(
-        "execgate",
+        source,
         directory,
         "tmpfs",
-        flags,
+        COVER_FLAGS,
         Some(c"mode=0500,size=4k"),
     )?;
     Ok(())
+}
+
+/// What is left of the session from here on is meant to stay.
+pub(super) fn release(setup: &Setup) {
+    for directory in &setup.hidden {
+        let _tried = mount_remount(directory, COVER_FLAGS, leftovers::RELEASED);
+    }
 }
 
 /// The sockets below a directory that commands have no need of.

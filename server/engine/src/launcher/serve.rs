@@ -132,7 +132,11 @@ impl Launcher {
             } => {
                 let ended = match leftovers {
                     Leftovers::Kill => self.end_all(grace),
-                    Leftovers::Keep => self.end_programs(),
+                    Leftovers::Keep => {
+                        let ended = self.end_programs();
+                        self.confinement.release();
+                        ended
+                    }
                 };
                 self.say(&Event::Closed { call, ended })?;
                 return match leftovers {

@@ -142,7 +142,7 @@ impl Executions {
     /// Lets go of all output; what is known of the executions stays.
     pub(crate) fn forget_output(&mut self) {
         for execution in self.known.values() {
-            execution.log.forget_output();
+            execution.forget_output();
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use execgate_core::audit::{HashKey, Micros, Origin};
@@ -22,6 +23,7 @@ use execgate_engine::execution::{
 use execgate_engine::fence::FenceSettings;
 use execgate_engine::isolation::Demand;
 use execgate_engine::local::{LocalSettings, LocalUser};
+use execgate_engine::quotas::{QuotaTable, ServerLimits};
 use execgate_engine::secrets::{NamedSecret, NamedSecrets};
 use execgate_engine::session::{
     AddedRedaction, OnShellExit, OnTransportLoss, Session, SessionSettings, WantedShell,
@@ -44,6 +46,13 @@ pub(crate) struct Gate {
     pub(crate) audit: Arc<SegmentLog>,
     pub(crate) data: tempfile::TempDir,
     pub(crate) principal: Owner,
+}
+
+/// What this test's processes are known by; another's must not end them.
+fn mark() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("test{}x{number}", std::process::id())
 }
 
 /// Whether the sessions of these tests run as another user.
@@ -76,6 +85,16 @@ impl Gate {
         telemetry: Arc<dyn Telemetry>,
     ) -> Self {
         let data = tempfile::tempdir().unwrap();
+        Self::on(data, policy, fence, telemetry).await
+    }
+
+    /// An engine on what an earlier one left in a directory.
+    pub(crate) async fn on(
+        data: tempfile::TempDir,
+        policy: Policy,
+        fence: FenceSettings,
+        telemetry: Arc<dyn Telemetry>,
+    ) -> Self {
         std::fs::set_permissions(data.path(), PermissionsExt::from_mode(0o700)).unwrap();
         let token = data.path().join("token");
         std::fs::write(&token, "secret").unwrap();
@@ -94,6 +113,7 @@ impl Gate {
                 user: is_root().then_some(user),
                 home: "/tmp".into(),
                 hidden: vec![data.path().to_owned()],
+                mark: mark(),
                 env: BTreeMap::new(),
                 fence,
             },
@@ -109,7 +129,8 @@ impl Gate {
                 },
             )]),
             hash_key: HashKey::new([7; 32]),
-            max_sessions: 64,
+            limits: ServerLimits::default(),
+            quotas: QuotaTable::default(),
             max_command_bytes: 1024 * 1024,
             checkpoints: CheckpointSettings {
                 directory: data.path().join("checkpoints"),

@@ -105,7 +105,7 @@ impl Tail {
                 continue;
             }
             tokio::select! {
-                () = self.edge.engine.until_draining() => return Err(Error::ShuttingDown.into()),
+                () = self.edge.engine.until_over() => return Err(Error::ShuttingDown.into()),
                 // A log that is closed is one of a server that stops.
                 changed = self.head.changed() => changed.map_err(|_| Error::ShuttingDown)?,
                 () = sleep(self.edge.defaults.keep_alive) => {

@@ -1,6 +1,7 @@
 //! What this server can do and where its limits are.
 
 use execgate_core::budget::MAX_MAX_BYTES;
+use execgate_core::ids::Principal;
 use execgate_engine::authority::{Caller, Role};
 use execgate_engine::target::Target;
 use execgate_proto::{MAX_MESSAGE_BYTES, v1};
@@ -8,7 +9,6 @@ use execgate_proto::{MAX_MESSAGE_BYTES, v1};
 use super::fence;
 use super::session::shell_kind;
 use super::time::duration;
-use crate::grpc::MAX_REQUEST_BYTES;
 use crate::grpc::edge::{Edge, MAX_TIMEOUT};
 use crate::grpc::exec::MAX_CHUNK_BYTES;
 use crate::grpc::from_proto::{MAX_ARGV_BYTES, MAX_ENV_BYTES, MAX_STDIN_BYTES};
@@ -35,7 +35,7 @@ pub(crate) fn capabilities(edge: &Edge, caller: &Caller) -> v1::GetCapabilitiesR
         api_version: API_VERSION.to_owned(),
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
         transports: vec![local(edge), ssh(edge), docker(edge)],
-        limits: Some(limits(edge)),
+        limits: Some(limits(edge, caller.principal())),
         features: FEATURES.map(str::to_owned).to_vec(),
         principal: caller.principal().to_string(),
         role: match caller.role() {
@@ -116,15 +116,16 @@ fn docker(edge: &Edge) -> v1::TransportCapabilities {
     }
 }
 
-fn limits(edge: &Edge) -> v1::Limits {
+fn limits(edge: &Edge, principal: &Principal) -> v1::Limits {
     let engine = edge.engine.settings();
     let retained = engine.retention.limits();
-    let sessions = u32::try_from(engine.max_sessions).unwrap_or(u32::MAX);
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let quotas = engine.quotas.of(principal);
     v1::Limits {
-        max_request_bytes: MAX_REQUEST_BYTES as u64,
+        max_request_bytes: edge.max_request_bytes as u64,
         max_response_bytes: MAX_MESSAGE_BYTES as u64,
-        max_sessions: sessions,
-        max_sessions_per_principal: sessions,
+        max_sessions: count(engine.limits.sessions),
+        max_sessions_per_principal: count(quotas.sessions),
         max_script_bytes: engine.max_command_bytes as u64,
         max_argv_bytes: MAX_ARGV_BYTES as u64,
         max_env_bytes: MAX_ENV_BYTES as u64,

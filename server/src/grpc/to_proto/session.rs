@@ -5,6 +5,7 @@ use execgate_core::audit::SessionLoss;
 use execgate_core::budget::{OutputBudget, Select};
 use execgate_core::outcome::signal_name;
 use execgate_core::shell::ShellKind;
+use execgate_engine::LeftBehind;
 use execgate_engine::checkpoint::CheckpointMode;
 use execgate_engine::session::{
     CloseReason, OnShellExit, OnTransportLoss, Session, SessionDefaults, SessionSettings,
@@ -66,6 +67,21 @@ pub(crate) fn session(session: &Session, executions: usize) -> v1::Session {
         policy_hash: HEXLOWER.encode(&session.policy().content_hash()),
         execution_count: executions as u64,
         principal: session.principal.to_string(),
+    }
+}
+
+/// A session that an earlier server left: what is known of it.
+pub(crate) fn left_behind(left: &LeftBehind) -> v1::Session {
+    v1::Session {
+        session_id: left.id.to_string(),
+        state: v1::SessionState::Lost.into(),
+        end: Some(v1::SessionEnd {
+            reason: v1::SessionEndReason::ServerRestarted.into(),
+            detail: left.reason.clone(),
+            time: Some(timestamp(left.found)),
+        }),
+        principal: left.principal.to_string(),
+        ..v1::Session::default()
     }
 }
 

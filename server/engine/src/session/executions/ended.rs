@@ -66,7 +66,7 @@ impl Ended {
             let Some(oldest) = self.executions.get(self.stripped) else {
                 return;
             };
-            oldest.execution.log.forget_output();
+            oldest.execution.forget_output();
             self.output_bytes -= oldest.bytes;
             self.stripped += 1;
         }
