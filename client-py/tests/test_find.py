@@ -9,31 +9,33 @@ import pytest
 from execgate import Client, ConfigurationError
 from execgate._address import Address, find_address, parse_address
 from execgate._channel import channel_options
-from execgate._token import Token, find_token
+from execgate._token import Bearer, Token, find_token
 
 
 @pytest.mark.parametrize(
-    ("text", "target", "unix", "local"),
+    ("text", "target", "unix", "local", "tls"),
     [
-        ("127.0.0.1:7443", "127.0.0.1:7443", False, True),
-        ("http://127.0.0.1:7443/", "127.0.0.1:7443", False, True),
-        ("localhost:1", "localhost:1", False, True),
-        ("[::1]:7443", "[::1]:7443", False, True),
-        ("gate.example:80", "gate.example:80", False, False),
-        ("localhost.example:80", "localhost.example:80", False, False),
-        ("unix:/run/e.sock", "unix:/run/e.sock", True, True),
-        ("unix:///run/e.sock", "unix:/run/e.sock", True, True),
+        ("127.0.0.1:7443", "127.0.0.1:7443", False, True, False),
+        ("http://127.0.0.1:7443/", "127.0.0.1:7443", False, True, False),
+        ("localhost:1", "localhost:1", False, True, False),
+        ("[::1]:7443", "[::1]:7443", False, True, False),
+        ("gate.example:80", "gate.example:80", False, False, False),
+        ("localhost.example:80", "localhost.example:80", False, False, False),
+        ("https://127.0.0.1:7443/", "127.0.0.1:7443", False, True, True),
+        ("https://gate.example:80", "gate.example:80", False, False, True),
+        ("unix:/run/e.sock", "unix:/run/e.sock", True, True, False),
+        ("unix:///run/e.sock", "unix:/run/e.sock", True, True, False),
     ],
 )
-def test_address_parses(text: str, target: str, unix: bool, local: bool) -> None:
-    assert parse_address(text) == Address(target, unix, local)
+def test_address_parses(text: str, target: str, unix: bool, local: bool, tls: bool) -> None:
+    assert parse_address(text) == Address(target, unix, local, tls)
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "unix:e.sock",
-        "https://gate.example:443",
+        "https://gate.example",
         "gate.example",
         ":7443",
         "gate.example:port",
@@ -70,7 +72,7 @@ def test_given_address_beats_environment_beats_default() -> None:
 LOCAL = parse_address("127.0.0.1:1")
 
 
-def authorization(token: Token | None) -> str | None:
+def authorization(token: Bearer | None) -> str | None:
     return token.metadata()[0][1] if token else None
 
 
@@ -101,7 +103,9 @@ def test_local_token_is_not_sent_to_another_machine(tmp_path: Path) -> None:
     environment = {"EXECGATE_DATA_DIR": str(tmp_path)}
     remote = parse_address("gate.example:80")
     assert find_token(None, remote, environment) is None
-    assert authorization(find_token("given", remote, environment)) == "Bearer given"
+    protected = parse_address("https://gate.example:80")
+    assert find_token(None, protected, environment) is None
+    assert authorization(find_token("given", protected, environment)) == "Bearer given"
 
 
 def test_unix_socket_needs_no_token(tmp_path: Path) -> None:

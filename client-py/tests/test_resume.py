@@ -25,7 +25,8 @@ from execgate import (
 )
 from execgate._following import Texts
 from execgate._position import Position
-from execgate._resume import Attempts, Resume, Setback, patience, setback
+from execgate._resume import Attempts, Resume, patience_seconds
+from execgate._retry import Setback, setback
 from execgate.v1 import events_pb2, types_pb2
 
 from .scripted import output, started
@@ -79,9 +80,9 @@ def test_time_without_progress_is_bounded() -> None:
 def test_server_says_when_to_come_again() -> None:
     later = Unavailable("draining", code="UNAVAILABLE", reason="SERVER_DRAINING", retry_after=7)
     patient = attempts(True, chance=0.0)
-    # The server's own refusal of a first call is the answer.
-    with pytest.raises(Unavailable, match="draining"):
-        patient.pause(later)
+    # A first call that is refused is one like any other, and bounded as such.
+    assert [patient.pause(later) for _ in range(4)] == [7, 7, 7, 7]
+    assert not patient.begun
     patient.progress()
     assert patient.pause(later) == 7
     later.retry_after = 61
@@ -101,7 +102,11 @@ def test_nothing_is_repeated_that_shall_not_be() -> None:
     never.progress()
     with pytest.raises(Disconnected):
         never.pause(CUT)
-    assert (patience(True), patience(False), patience(2)) == (60.0, 0.0, 2.0)
+    assert (patience_seconds(True), patience_seconds(False), patience_seconds(2)) == (
+        60.0,
+        0.0,
+        2.0,
+    )
 
 
 def test_nobody_after_a_cut_is_a_broken_connection_that_names_the_execution() -> None:

@@ -5,7 +5,7 @@ use futures::stream::{Stream, StreamExt as _, TryStreamExt as _, once};
 use v1::diff_checkpoint_request::Against;
 use v1::diff_checkpoint_response::Item;
 
-use crate::client::{Client, answer};
+use crate::client::Client;
 use crate::error::Error;
 use crate::pages::{Page, pages};
 use crate::session::Session;
@@ -33,9 +33,7 @@ impl Session {
         mut request: v1::CreateCheckpointRequest,
     ) -> Result<v1::Checkpoint, Error> {
         self.id().clone_into(&mut request.session_id);
-        let call = self.client.call("CheckpointService/CreateCheckpoint");
-        let mut service = self.client.checkpoints.clone();
-        let response = answer(call, service.create_checkpoint(request)).await?;
+        let response = self.client.ask(request).await?;
         saved(response.checkpoint)
     }
 
@@ -65,9 +63,8 @@ impl Session {
         mut request: v1::RestoreCheckpointRequest,
     ) -> Result<v1::RestoreCheckpointResponse, Error> {
         self.id().clone_into(&mut request.session_id);
-        let call = self.client.call("CheckpointService/RestoreCheckpoint");
-        let mut service = self.client.checkpoints.clone();
-        answer(call, service.restore_checkpoint(request)).await
+        // What was there before is saved by the first one only.
+        self.client.ask(request).await
     }
 
     /// What differs between a checkpoint of the workspace and its files as they are now, with
@@ -98,13 +95,8 @@ impl Client {
         let request = v1::GetCheckpointRequest {
             checkpoint_id: id.into(),
         };
-        let call = self.call("CheckpointService/GetCheckpoint");
-        let mut service = self.checkpoints.clone();
-        saved(
-            answer(call, service.get_checkpoint(request))
-                .await?
-                .checkpoint,
-        )
+        let found = self.ask(request).await?;
+        saved(found.checkpoint)
     }
 
     /// The caller's checkpoints, newest first, as far as the request's filter lets them
@@ -118,9 +110,7 @@ impl Client {
             let (client, mut request) = (client.clone(), request.clone());
             request.page_token = page_token;
             async move {
-                let call = client.call("CheckpointService/ListCheckpoints");
-                let mut service = client.checkpoints.clone();
-                let page = answer(call, service.list_checkpoints(request)).await?;
+                let page = client.ask(request).await?;
                 Ok(Page::new(page.checkpoints, page.next_page_token))
             }
         })
@@ -134,13 +124,8 @@ impl Client {
         let request = v1::DeleteCheckpointRequest {
             checkpoint_id: id.into(),
         };
-        let call = self.call("CheckpointService/DeleteCheckpoint");
-        let mut service = self.checkpoints.clone();
-        saved(
-            answer(call, service.delete_checkpoint(request))
-                .await?
-                .checkpoint,
-        )
+        let deleted = self.ask(request).await?;
+        saved(deleted.checkpoint)
     }
 
     /// What differs, as the request says: between two checkpoints, or one and the files as
@@ -151,9 +136,7 @@ impl Client {
     ) -> impl Stream<Item = Result<v1::FileChange, Error>> + Send + Unpin + use<> {
         let client = self.clone();
         let opened = async move {
-            let call = client.call("CheckpointService/DiffCheckpoint");
-            let mut service = client.checkpoints.clone();
-            let answers = answer(call, service.diff_checkpoint(request)).await?;
+            let answers = client.ask(request).await?;
             Ok::<_, Error>(answers.map_err(move |status| {
                 client
                     .call("CheckpointService/DiffCheckpoint")

@@ -1,7 +1,8 @@
 //! A client: one connection, and what is asked of the server as a whole.
 
-use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use execgate_proto::MAX_MESSAGE_BYTES;
 use execgate_proto::v1;
@@ -10,29 +11,76 @@ use execgate_proto::v1::checkpoint_service_client::CheckpointServiceClient;
 use execgate_proto::v1::exec_service_client::ExecServiceClient;
 use execgate_proto::v1::session_service_client::SessionServiceClient;
 use futures::Stream;
-use tonic::{Response, Status};
 
-use crate::connect::{ClientBuilder, Service};
+use crate::address::Address;
+use crate::calls::Ask;
+use crate::connect::ClientBuilder;
 use crate::error::{Call, Error};
+use crate::introduce::Introduce;
 use crate::pages::{Page, pages};
-use crate::resume::Resume;
+use crate::probe::speaks_tls;
+use crate::resume::{Attempts, Resume};
+use crate::retry::{Repeat, RetryPolicy, Setback, Tries, random};
 use crate::session::Session;
 use crate::session_builder::SessionBuilder;
+use crate::tls::{TlsError, TlsErrorReason};
 
 /// A connection to a server. Cheap to clone; clones share the connection, and it
 /// comes back by itself after a break.
 #[derive(Debug, Clone)]
 pub struct Client {
-    pub(crate) sessions: SessionServiceClient<Service>,
-    pub(crate) executions: ExecServiceClient<Service>,
-    pub(crate) checkpoints: CheckpointServiceClient<Service>,
-    audit: AuditServiceClient<Service>,
-    address: Arc<str>,
+    pub(crate) sessions: SessionServiceClient<Introduce>,
+    pub(crate) executions: ExecServiceClient<Introduce>,
+    pub(crate) checkpoints: CheckpointServiceClient<Introduce>,
+    pub(crate) audit: AuditServiceClient<Introduce>,
+    peer: Arc<Peer>,
     pub(crate) resume: Resume,
+    pub(crate) retry: RetryPolicy,
+}
+
+/// Who is at the other end, as far as that is known.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    address: Arc<str>,
+    /// `HOST:PORT`, where there is no TLS and could be.
+    plain: Option<String>,
+    /// Whether it has answered as a server does.
+    known: AtomicBool,
+}
+
+impl Peer {
+    pub(crate) fn new(address: &Address) -> Self {
+        Self {
+            address: address.uri().into(),
+            plain: address.uri().strip_prefix("http://").map(str::to_owned),
+            known: AtomicBool::new(false),
+        }
+    }
+
+    /// A failure in better words, if it is one to connect: a server that speaks TLS only breaks
+    /// the connection of a client that does not.
+    async fn explain(&self, error: Error) -> Error {
+        if !matches!(error, Error::Connect { .. } | Error::Disconnected { .. }) {
+            self.known.store(true, Ordering::Relaxed);
+            return error;
+        }
+        match &self.plain {
+            Some(authority)
+                if !self.known.load(Ordering::Relaxed) && speaks_tls(authority).await =>
+            {
+                Error::Tls(Box::new(TlsError {
+                    address: self.address.to_string(),
+                    reason: TlsErrorReason::Expected,
+                    detail: String::new(),
+                }))
+            }
+            _ => error,
+        }
+    }
 }
 
 impl Client {
-    /// Connects to `HOST:PORT`, `http://HOST:PORT` or `unix:/PATH`, with the token
+    /// Connects to `HOST:PORT`, `https://HOST:PORT` or `unix:/PATH`, with the token
     /// that [`Client::builder`] finds.
     ///
     /// # Errors
@@ -92,9 +140,7 @@ impl Client {
             let (client, mut request) = (client.clone(), request.clone());
             request.page_token = page_token;
             async move {
-                let call = client.call("SessionService/ListSessions");
-                let mut service = client.sessions.clone();
-                let page = answer(call, service.list_sessions(request)).await?;
+                let page = client.ask(request).await?;
                 Ok(Page::new(page.sessions, page.next_page_token))
             }
         })
@@ -111,9 +157,7 @@ impl Client {
             let (client, mut request) = (client.clone(), request.clone());
             request.page_token = page_token;
             async move {
-                let call = client.call("AuditService/ListAuditRecords");
-                let mut service = client.audit.clone();
-                let page = answer(call, service.list_audit_records(request)).await?;
+                let page = client.ask(request).await?;
                 Ok(Page::new(page.records, page.next_page_token))
             }
         })
@@ -124,12 +168,10 @@ impl Client {
     /// # Errors
     /// When the server cannot be reached or does not know the caller.
     pub async fn capabilities(&self) -> Result<v1::GetCapabilitiesResponse, Error> {
-        let call = self.call("SessionService/GetCapabilities");
-        let request = v1::GetCapabilitiesRequest {};
-        answer(call, self.sessions.clone().get_capabilities(request)).await
+        self.ask(v1::GetCapabilitiesRequest {}).await
     }
 
-    pub(crate) fn new(service: Service, address: &str, resume: Resume) -> Self {
+    pub(crate) fn new(service: Introduce, peer: Peer, resume: Resume, retry: RetryPolicy) -> Self {
         let sessions = SessionServiceClient::new(service.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -147,26 +189,55 @@ impl Client {
             executions,
             checkpoints,
             audit,
-            address: address.into(),
+            peer: Arc::new(peer),
             resume,
+            retry,
         }
     }
 
     pub(crate) fn call(&self, method: &'static str) -> Call {
         Call {
-            address: self.address.clone(),
+            address: Arc::clone(&self.peer.address),
             method,
         }
     }
-}
 
-/// What a call is answered, with its failure explained.
-pub(crate) async fn answer<T>(
-    call: Call,
-    response: impl Future<Output = Result<Response<T>, Status>>,
-) -> Result<T, Error> {
-    match response.await {
-        Ok(response) => Ok(response.into_inner()),
-        Err(status) => Err(call.failed(status)),
+    /// The attempts at one call.
+    pub(crate) fn tries(&self, repeat: Repeat) -> Tries {
+        Tries::new(self.retry, repeat, Instant::now())
+    }
+
+    /// The attempts at one call about an execution.
+    pub(crate) fn attempts(&self, resume: Resume, call: Call, execution_id: &str) -> Attempts {
+        Attempts::new(resume, self.retry, call, execution_id.to_owned())
+    }
+
+    /// What a request is answered, in the end.
+    pub(crate) async fn ask<R: Ask>(&self, request: R) -> Result<R::Answer, Error> {
+        let mut tries = self.tries(R::REPEAT);
+        loop {
+            let error = match self.once(request.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            match tries.pause(Setback::of(&error), Instant::now(), random()) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    /// What a request is answered that is sent once, or why it is not.
+    pub(crate) async fn once<R: Ask>(&self, request: R) -> Result<R::Answer, Error> {
+        match request.ask(self).await {
+            Ok(response) => {
+                self.peer.known.store(true, Ordering::Relaxed);
+                Ok(response.into_inner())
+            }
+            Err(status) => {
+                let error = self.call(R::METHOD).failed(status);
+                Err(self.peer.explain(error).await)
+            }
+        }
     }
 }

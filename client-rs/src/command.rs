@@ -177,12 +177,7 @@ impl Command {
     pub(crate) fn choose_id(&mut self) -> Result<(String, bool), Error> {
         let fresh = self.execution_id.is_empty();
         if fresh {
-            let mut random = [0; ID_BYTES];
-            getrandom::fill(&mut random).map_err(|source| Error::LocalFile {
-                path: "(random numbers)".into(),
-                source: source.into(),
-            })?;
-            self.execution_id = format!("exe_{:032x}", u128::from_be_bytes(random));
+            self.execution_id = format!("exe_{}", random_digits()?);
         }
         Ok((self.execution_id.clone(), fresh))
     }
@@ -240,6 +235,16 @@ impl OnDisconnect {
             Self::Cancel => v1::OnDisconnect::Cancel,
         }
     }
+}
+
+/// What makes an id one of its own.
+pub(crate) fn random_digits() -> Result<String, Error> {
+    let mut random = [0; ID_BYTES];
+    getrandom::fill(&mut random).map_err(|source| Error::LocalFile {
+        path: "(random numbers)".into(),
+        source: source.into(),
+    })?;
+    Ok(format!("{:032x}", u128::from_be_bytes(random)))
 }
 
 /// A duration beyond what the wire can say becomes the longest it can, which the

@@ -16,6 +16,8 @@ use tonic::{Code, ConnectError, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::files::error::FileError;
+use crate::tls::{self, TlsError};
+use crate::token::NoToken;
 
 /// Prefix that reasons have in the proto and not on the wire.
 const REASON_PREFIX: &str = "ERROR_REASON_";
@@ -49,6 +51,32 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// The token's function failed, so the call was not made.
+    #[error("get the token to show: {why}")]
+    NoToken {
+        /// What it said.
+        why: String,
+    },
+    /// The token would go to another machine in plain text.
+    #[error(
+        "send the token to {address}: everybody on the way could read it; use https://, or say \
+         ClientBuilder::insecure_plaintext_token"
+    )]
+    PlaintextToken {
+        /// The address.
+        address: String,
+    },
+    /// A certificate or its key cannot be used.
+    #[error("use the certificate or key in {}: {why}", path.display())]
+    InvalidCertificate {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// Somebody answers at the address, but TLS does not come about; nothing was started.
+    #[error(transparent)]
+    Tls(Box<TlsError>),
     /// Nobody answers at the address; nothing was started.
     #[error(
         "connect to {address}: {}; is a server running there? `execgate serve` starts one, \
@@ -184,6 +212,10 @@ impl fmt::Debug for Error {
             Self::InvalidAddress { .. } => "InvalidAddress",
             Self::InvalidToken => "InvalidToken",
             Self::UnreadableToken { .. } => "UnreadableToken",
+            Self::NoToken { .. } => "NoToken",
+            Self::PlaintextToken { .. } => "PlaintextToken",
+            Self::InvalidCertificate { .. } => "InvalidCertificate",
+            Self::Tls(_) => "Tls",
             Self::Connect { .. } => "Connect",
             Self::Disconnected { .. } => "Disconnected",
             Self::Forgotten { .. } => "Forgotten",
@@ -223,7 +255,18 @@ impl Call {
         if details.error_info().is_some() {
             return Error::Refused(Box::new(Refusal::new(&status, &details)));
         }
-        if never_arrived(&status) {
+        if let Some(NoToken { why }) = held(&status) {
+            let why = why.clone();
+            return Error::NoToken { why };
+        }
+        if let Some((reason, detail)) = status.source().and_then(tls::problem_of) {
+            return Error::Tls(Box::new(TlsError {
+                address,
+                reason,
+                detail,
+            }));
+        }
+        if held::<ConnectError>(&status).is_some() {
             let source = Box::new(status);
             return Error::Connect { address, source };
         }
@@ -307,7 +350,11 @@ impl fmt::Display for Refusal {
             write!(f, " ({suggestion})")?;
         }
         if self.reason == ErrorReason::Unauthenticated {
-            f.write_str("; ClientBuilder::token and EXECGATE_TOKEN set it")?;
+            f.write_str(
+                "; ClientBuilder::token, token_file and EXECGATE_TOKEN set it: an API key that \
+                 `execgate key list` still has, a JSON Web Token that has not expired, or on the \
+                 server's machine the file `token` in its data directory",
+            )?;
         }
         Ok(())
     }
@@ -315,16 +362,16 @@ impl fmt::Display for Refusal {
 
 impl StdError for Refusal {}
 
-/// Whether a status was made here because no connection could be made.
-fn never_arrived(status: &Status) -> bool {
+/// The error of a kind that a status was made of here.
+fn held<E: StdError + 'static>(status: &Status) -> Option<&E> {
     let mut source = status.source();
     while let Some(error) = source {
-        if error.is::<ConnectError>() {
-            return true;
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
         }
         source = error.source();
     }
-    false
+    None
 }
 
 /// Whether a status was made here, from a broken connection, and not sent.
@@ -333,7 +380,7 @@ fn broke_underway(status: &Status) -> bool {
 }
 
 /// The error at the root of a chain, which is the one that says what happened.
-fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+pub(crate) fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

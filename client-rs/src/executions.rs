@@ -9,7 +9,6 @@ use execgate_proto::v1;
 use execgate_proto::v1::read_output_request::Selection;
 use futures::Stream;
 
-use crate::client::answer;
 use crate::command::{Command, to_proto};
 use crate::error::Error;
 use crate::event::Channel;
@@ -26,9 +25,7 @@ impl Session {
             session_id: self.id().to_owned(),
             execution_id: id.into(),
         };
-        let call = self.client.call("ExecService/GetExecution");
-        let mut service = self.client.executions.clone();
-        let response = answer(call, service.get_execution(request)).await?;
+        let response = self.client.ask(request).await?;
         response.execution.ok_or(Error::Protocol {
             what: "an execution was asked for and not answered",
         })
@@ -48,9 +45,8 @@ impl Session {
                     page_token,
                     ..v1::ListExecutionsRequest::default()
                 };
-                let call = session.client.call("ExecService/ListExecutions");
-                let mut service = session.client.executions.clone();
-                let page = answer(call, service.list_executions(request)).await?;
+                let client = &session.client;
+                let page = client.ask(request).await?;
                 Ok(Page::new(page.executions, page.next_page_token))
             }
         })
@@ -67,9 +63,7 @@ impl Session {
             spec: Some(command.into().into_spec()),
             policy: None,
         };
-        let call = self.client.call("ExecService/EvaluatePolicy");
-        let mut service = self.client.executions.clone();
-        let response = answer(call, service.evaluate_policy(request)).await?;
+        let response = self.client.ask(request).await?;
         response.verdict.ok_or(Error::Protocol {
             what: "a command was judged without a verdict",
         })
@@ -89,8 +83,8 @@ impl Session {
             execution_id: execution_id.into(),
             signal: signal.into(),
         };
-        let call = self.client.call("ExecService/Signal");
-        answer(call, self.client.executions.clone().signal(request)).await
+        // Two signals are not one.
+        self.client.ask(request).await
     }
 
     /// Changes the size of its terminal.
@@ -102,9 +96,7 @@ impl Session {
             session_id: self.id().to_owned(),
             size: Some(v1::TerminalSize { rows, columns }),
         };
-        let call = self.client.call("ExecService/ResizeTerminal");
-        let mut service = self.client.executions.clone();
-        answer(call, service.resize_terminal(request)).await?;
+        self.client.ask(request).await?;
         Ok(())
     }
 
@@ -178,8 +170,7 @@ impl ReadOutput {
             }),
         };
         let client = &self.session.client;
-        let call = client.call("ExecService/ReadOutput");
-        let piece = answer(call, client.executions.clone().read_output(request)).await?;
+        let piece = client.ask(request).await?;
         Ok(OutputPiece {
             data: piece.data,
             offset: piece.offset,

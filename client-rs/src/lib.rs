@@ -6,13 +6,15 @@
 //! the [`RunResult`]; [`Session::exec`] gives an [`ExecStream`] of [`Event`]s.
 //! Whatever a started command does is data, a non-zero exit too; an [`Error`] means
 //! that it did not start, or that the connection to it broke and stayed broken for
-//! longer than [`Resume`] says: up to then, calls go on by themselves.
+//! longer than [`Resume`] says: up to then, calls go on by themselves. What fails in a way that
+//! passes is tried again as [`RetryPolicy`] says.
 //!
 //! Dropping a future or an [`ExecStream`] ends the call and nothing else: what
 //! becomes of the command is said by [`Command::on_disconnect`].
 
 mod address;
 mod budget;
+mod calls;
 mod checkpoints;
 mod client;
 mod command;
@@ -21,16 +23,20 @@ mod error;
 mod event;
 mod executions;
 mod files;
+mod introduce;
 mod outcome;
 mod pages;
 mod position;
+mod probe;
 mod result;
 mod resume;
+mod retry;
 mod session;
 mod session_builder;
 mod stdin;
 mod stream;
 mod text;
+mod tls;
 mod token;
 mod trace;
 
@@ -52,11 +58,13 @@ pub use files::{FileRead, FileWritten, Source};
 pub use outcome::{ChannelTotals, Finished, Outcome};
 pub use result::RunResult;
 pub use resume::Resume;
+pub use retry::RetryPolicy;
 pub use session::{Closed, Session};
 pub use session_builder::SessionBuilder;
 pub use stdin::Stdin;
 pub use stream::{ExecStream, MAX_COLLECTED_BYTES};
 pub use text::{TextDecoder, TextPieces};
+pub use tls::{Tls, TlsError, TlsErrorReason};
 pub use tonic::Code;
 pub use trace::TraceHeaders;
 

@@ -6,28 +6,20 @@
 //!                          └── nothing for as long as `Resume` says ──► given up
 //! ```
 //!
-//! [`Retry`] knows neither clock nor chance: both are handed to it. What a call may be
-//! repeated for is decided here, and nowhere else: an execution id makes it harmless.
+//! [`Retry`] knows neither clock nor chance: both are handed to it. Up to the first sign that a
+//! command may have been started its call is one like any other, and [`Tries`] says whether it is
+//! repeated. From then on this does: an execution id makes it harmless.
 
 use std::time::{Duration, Instant};
 
 use execgate_proto::v1::ErrorReason;
-use tonic::Code;
 
 use crate::error::{Call, Error};
+use crate::retry::{Repeat, RetryPolicy, Setback, Tries, random};
 
 /// How long a call that was cut is tried again without any progress, unless a
 /// [`Resume`] says otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Pause before the first new attempt: what a proxy or server needs to come back at best.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-
-/// Longest pause between two attempts, unless the server asks for a longer one.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// Doublings after which a pause is the longest one.
-const MAX_DOUBLINGS: u32 = 6;
 
 /// What a client does when the connection breaks while a command runs.
 ///
@@ -49,48 +41,13 @@ impl Default for Resume {
     }
 }
 
-/// What a failure means for another attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Setback {
-    /// Another attempt would fail the same way.
-    Final,
-    /// No connection could be made: nothing was asked.
-    Unreached,
-    /// It was asked, and nobody knows what became of it.
-    Cut,
-    /// The server asks to come again after this time.
-    Later(Duration),
-}
-
-impl Setback {
-    /// What this error is.
-    pub(crate) fn of(error: &Error) -> Self {
-        match error {
-            Error::Connect { .. } => Self::Unreached,
-            Error::Disconnected { .. } => Self::Cut,
-            Error::Refused(refusal) => match refusal.retry_after {
-                Some(time) => Self::Later(time),
-                // What has no reason of ours was said by something on the way.
-                None if refusal.reason_name.is_empty() && is_of_the_way(refusal.code) => Self::Cut,
-                None => Self::Final,
-            },
-            _ => Self::Final,
-        }
-    }
-}
-
-/// Whether proxies, and HTTP/2 itself, answer this code for a connection that failed.
-fn is_of_the_way(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Unavailable | Code::Cancelled | Code::Unknown | Code::Internal
-    )
-}
-
 /// Setbacks in a row, and what to do about the next one.
 #[derive(Debug)]
 pub(crate) struct Retry {
     resume: Resume,
+    policy: RetryPolicy,
+    /// The attempts before the command may have been started.
+    tries: Tries,
     touched: bool,
     trouble_since: Option<Instant>,
     attempts: u32,
@@ -98,9 +55,11 @@ pub(crate) struct Retry {
 
 impl Retry {
     /// For a call that has not been made yet.
-    pub(crate) fn new(resume: Resume) -> Self {
+    pub(crate) fn new(resume: Resume, policy: RetryPolicy, now: Instant) -> Self {
         Self {
             resume,
+            policy,
+            tries: Tries::new(policy, Repeat::Always, now),
             touched: false,
             trouble_since: None,
             attempts: 0,
@@ -121,15 +80,18 @@ impl Retry {
         now: Instant,
         random: u32,
     ) -> Option<Duration> {
+        let told = match (setback, self.resume, self.touched) {
+            (Setback::Final, ..) => return None,
+            // Nothing was started. Who does not resume hears at once that nobody is there.
+            (Setback::Unreached, Resume::Never, false) => return None,
+            (Setback::Unreached | Setback::Later(_), _, false) => {
+                return self.tries.pause(setback, now, random);
+            }
+            (Setback::Later(time), _, true) => time,
+            (Setback::Unreached | Setback::Cut, ..) => Duration::ZERO,
+        };
         let Resume::For(patience) = self.resume else {
             return None;
-        };
-        let told = match setback {
-            Setback::Final => return None,
-            // Nothing was started: the caller hears it at once.
-            Setback::Unreached | Setback::Later(_) if !self.touched => return None,
-            Setback::Later(time) => time,
-            Setback::Unreached | Setback::Cut => Duration::ZERO,
         };
         self.touched = true;
         let since = *self.trouble_since.get_or_insert(now);
@@ -137,20 +99,10 @@ impl Retry {
         if left.is_zero() || told > left {
             return None;
         }
-        let doublings = self.attempts.min(MAX_DOUBLINGS);
+        let pause = self.policy.pause(self.attempts, random);
         self.attempts = self.attempts.saturating_add(1);
-        let longest = FIRST_PAUSE
-            .saturating_mul(1 << doublings)
-            .min(LONGEST_PAUSE);
-        // At least half of it, so that many clients do not come back at once.
-        let pause = (longest / 2).saturating_add((longest / 2).mul_f64(share(random)));
         Some(pause.max(told).min(left))
     }
-}
-
-/// A number from 0 to 1.
-fn share(random: u32) -> f64 {
-    f64::from(random) / f64::from(u32::MAX)
 }
 
 /// The attempts at one call about an execution.
@@ -164,9 +116,14 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
-    pub(crate) fn new(resume: Resume, call: Call, execution_id: String) -> Self {
+    pub(crate) fn new(
+        resume: Resume,
+        policy: RetryPolicy,
+        call: Call,
+        execution_id: String,
+    ) -> Self {
         Self {
-            retry: Retry::new(resume),
+            retry: Retry::new(resume, policy, Instant::now()),
             call,
             execution_id,
             broke: None,
@@ -177,6 +134,11 @@ impl Attempts {
     pub(crate) fn progress(&mut self) {
         self.retry.progress();
         self.broke = None;
+    }
+
+    /// Whether the command may have been started.
+    pub(crate) fn begun(&self) -> bool {
+        self.retry.touched
     }
 
     /// Whether the call failed before and is made anew.
@@ -195,7 +157,9 @@ impl Attempts {
             .pause(Setback::of(&error), Instant::now(), random());
         match pause {
             Some(pause) => {
-                self.broke.get_or_insert_with(|| error.to_string());
+                if self.retry.touched {
+                    self.broke.get_or_insert_with(|| error.to_string());
+                }
                 Ok(pause)
             }
             None => Err(self.given_up(error, touched)),
@@ -236,15 +200,6 @@ fn is_forgotten(reason: ErrorReason) -> bool {
             | ErrorReason::ExecutionNotFound
             | ErrorReason::ExecutionExpired
     )
-}
-
-/// Any number. Without chance the pauses are the longest ones.
-fn random() -> u32 {
-    let mut bytes = [0xff; 4];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => u32::from_ne_bytes(bytes),
-        Err(_) => u32::MAX,
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use execgate_proto::v1;
 use execgate_proto::v1::ErrorReason;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
-use crate::client::{Client, answer};
+use crate::client::Client;
 use crate::command::Command;
 use crate::error::Error;
 use crate::event::Channel;
@@ -72,11 +72,10 @@ impl Session {
         let resume = command.resumes().unwrap_or(self.client.resume);
         let request = command.into_run_request(self.id.clone());
         let call = self.client.call("ExecService/Run");
-        let mut attempts = Attempts::new(resume, call.clone(), execution_id.clone());
+        let mut attempts = self.client.attempts(resume, call.clone(), &execution_id);
         loop {
             let began = Instant::now();
-            let mut service = self.client.executions.clone();
-            let error = match answer(call.clone(), service.run(request.clone())).await {
+            let error = match self.client.once(request.clone()).await {
                 Ok(response) => {
                     let mut result = RunResult::try_from(response)?;
                     // A call that was repeated finds what it started before.
@@ -93,7 +92,17 @@ impl Session {
         }
     }
 
-    /// Waits until the server answers again, after a call about an execution failed.
+    /// Asks for an execution, once.
+    async fn look_up(&self, execution_id: &str) -> Result<(), Error> {
+        let request = v1::GetExecutionRequest {
+            session_id: self.id.clone(),
+            execution_id: execution_id.to_owned(),
+        };
+        self.client.once(request).await.map(|_known| ())
+    }
+
+    /// Waits until the server answers again, after a call about an execution failed, or until
+    /// the call may be made anew.
     async fn find_again(
         &self,
         execution_id: &str,
@@ -102,7 +111,10 @@ impl Session {
     ) -> Result<(), Error> {
         loop {
             tokio::time::sleep(attempts.pause(error)?).await;
-            let asking = tokio::time::timeout(ASK_TIMEOUT, self.execution(execution_id));
+            if !attempts.begun() {
+                return Ok(());
+            }
+            let asking = tokio::time::timeout(ASK_TIMEOUT, self.look_up(execution_id));
             error = match asking.await {
                 // The call never came that far, or it is about to be answered.
                 Ok(Err(error)) if error.reason() == Some(ErrorReason::ExecutionNotFound) => {
@@ -142,6 +154,7 @@ impl Session {
             execution_id,
             call: self.client.call("ExecService/Exec"),
             resume: command.resumes().unwrap_or(self.client.resume),
+            retry: self.client.retry,
             starts: true,
             fresh,
         };
@@ -178,6 +191,7 @@ impl Session {
             execution_id: execution_id.into(),
             call: self.client.call("ExecService/Attach"),
             resume: self.client.resume,
+            retry: self.client.retry,
             starts: false,
             fresh: false,
         };
@@ -199,8 +213,7 @@ impl Session {
         let request = v1::GetSessionRequest {
             session_id: self.id.clone(),
         };
-        let call = self.client.call("SessionService/GetSession");
-        let response = answer(call, self.client.sessions.clone().get_session(request)).await?;
+        let response = self.client.ask(request).await?;
         response.session.ok_or(Error::Protocol {
             what: "a session was asked for and not answered",
         })
@@ -216,8 +229,7 @@ impl Session {
             session_id: self.id.clone(),
             ..changes
         };
-        let call = self.client.call("SessionService/UpdateSession");
-        let response = answer(call, self.client.sessions.clone().update_session(request)).await?;
+        let response = self.client.ask(request).await?;
         response.session.ok_or(Error::Protocol {
             what: "a session was changed and not answered",
         })
@@ -232,8 +244,7 @@ impl Session {
             session_id: self.id.clone(),
             grace_period: None,
         };
-        let call = self.client.call("SessionService/CloseSession");
-        let response = answer(call, self.client.sessions.clone().close_session(request)).await?;
+        let response = self.client.ask(request).await?;
         Ok(Closed {
             ended_processes: response.ended_processes,
             ended_process_count: response.ended_process_count,
@@ -252,16 +263,14 @@ pub struct Closed {
 }
 
 impl Client {
-    async fn exec(mut self, request: v1::ExecRequest) -> Result<Source, Error> {
-        let call = self.call("ExecService/Exec");
-        let responses = answer(call, self.executions.exec(request)).await?;
+    async fn exec(self, request: v1::ExecRequest) -> Result<Source, Error> {
+        let responses = self.once(request).await?;
         let events = responses.map_ok(|response| response.event.unwrap_or_default());
         Ok(events.boxed())
     }
 
-    async fn attach(mut self, request: v1::AttachRequest) -> Result<Source, Error> {
-        let call = self.call("ExecService/Attach");
-        let responses = answer(call, self.executions.attach(request)).await?;
+    async fn attach(self, request: v1::AttachRequest) -> Result<Source, Error> {
+        let responses = self.once(request).await?;
         let events = responses.map_ok(|response| response.event.unwrap_or_default());
         Ok(events.boxed())
     }

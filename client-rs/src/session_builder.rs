@@ -7,8 +7,8 @@ use std::time::Duration;
 use execgate_proto::v1;
 use execgate_proto::v1::create_session_request::Target;
 
-use crate::client::{Client, answer};
-use crate::command::to_proto;
+use crate::client::Client;
+use crate::command::{random_digits, to_proto};
 use crate::error::Error;
 use crate::session::Session;
 
@@ -135,10 +135,12 @@ impl SessionBuilder {
         self
     }
 
-    async fn create(self) -> Result<Session, Error> {
-        let call = self.client.call("SessionService/CreateSession");
-        let mut service = self.client.sessions.clone();
-        let response = answer(call, service.create_session(self.request)).await?;
+    async fn create(mut self) -> Result<Session, Error> {
+        if self.request.session_id.is_empty() {
+            // With an id it is found again by a call that is repeated.
+            self.request.session_id = format!("ses_{}", random_digits()?);
+        }
+        let response = self.client.ask(self.request).await?;
         let session = response.session.ok_or(Error::Protocol {
             what: "a session was created and not answered",
         })?;

@@ -4,16 +4,16 @@
 //! that the connection broke under is repeated by itself.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
 use execgate_proto::v1;
 use execgate_proto::v1::ErrorReason;
 use tokio::sync::Mutex;
 
-use crate::client::answer;
 use crate::error::Error;
-use crate::resume::{Attempts, Resume, Setback};
+use crate::resume::Resume;
+use crate::retry::{Repeat, Setback, random};
 use crate::session::Session;
 
 /// Most bytes of one write: what a server takes, however it is configured.
@@ -86,7 +86,8 @@ impl Stdin {
         let mut offset = self.offset.lock().await;
         let mut at = offset.take();
         let call = client.call("ExecService/WriteStdin");
-        let mut attempts = Attempts::new(self.resume, call.clone(), self.execution_id.clone());
+        let mut tries = client.tries(Repeat::Always);
+        let mut attempts = client.attempts(self.resume, call.clone(), &self.execution_id);
         // The execution is known to exist.
         attempts.progress();
         loop {
@@ -97,7 +98,7 @@ impl Stdin {
                 data: data.clone(),
                 eof,
             };
-            match answer(call.clone(), client.executions.clone().write_stdin(request)).await {
+            match client.once(request).await {
                 Ok(response) => {
                     let next = response.next_offset;
                     let taken = at.map_or(data.len() as u64, |at| next.saturating_sub(at));
@@ -123,6 +124,18 @@ impl Stdin {
                 // Without an offset the bytes could be written twice.
                 Err(error) if at.is_none() && Setback::of(&error) == Setback::Cut => {
                     return Err(error);
+                }
+                Err(error)
+                    if !attempts.in_trouble()
+                        && matches!(Setback::of(&error), Setback::Later(_)) =>
+                {
+                    match tries.pause(Setback::of(&error), Instant::now(), random()) {
+                        Some(pause) => tokio::time::sleep(pause).await,
+                        None => {
+                            *offset = at;
+                            return Err(error);
+                        }
+                    }
                 }
                 Err(error) => match attempts.pause(error) {
                     Ok(pause) => tokio::time::sleep(pause).await,

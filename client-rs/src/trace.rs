@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
+use tonic::codegen::http::{HeaderMap, HeaderValue};
 
 /// Where a call stands in a trace: the headers of the W3C recommendation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,11 +34,11 @@ impl TraceSource {
     }
 
     /// Adds the headers of now; what no header can hold is left out.
-    pub(crate) fn add_to(&self, metadata: &mut MetadataMap) {
+    pub(crate) fn add_to(&self, metadata: &mut HeaderMap) {
         let Some(headers) = (self.0)() else { return };
         let value = |text: &str| match text.is_empty() {
             true => None,
-            false => text.parse::<MetadataValue<Ascii>>().ok(),
+            false => text.parse::<HeaderValue>().ok(),
         };
         let Some(parent) = value(&headers.traceparent) else {
             return;
@@ -61,10 +61,9 @@ mod tests {
     use super::*;
 
     fn sent(headers: TraceHeaders) -> Vec<(String, String)> {
-        let mut metadata = MetadataMap::new();
-        TraceSource::new(move || Some(headers.clone())).add_to(&mut metadata);
-        let headers = metadata.into_headers();
-        let mut sent: Vec<_> = headers
+        let mut headers_sent = HeaderMap::new();
+        TraceSource::new(move || Some(headers.clone())).add_to(&mut headers_sent);
+        let mut sent: Vec<_> = headers_sent
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
             .collect();

@@ -1,4 +1,4 @@
-"""Makes docs/api and docs/errors.md from the .proto files' comments.
+"""Makes docs/api, docs/errors.md and docs/retries.md from the .proto files' comments.
 
     .venv/bin/python scripts/reference            writes them
     .venv/bin/python scripts/reference --check    compares, exits 1 on a difference
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import errors
+import retries
 from descriptors import REPOSITORY, load
 from pages import Reference
 
@@ -30,6 +31,7 @@ def make() -> dict[Path, str]:
     reference = Reference(files, {reason.name for reason in reasons})
     pages = {DOCS / "api" / name: text for name, text in reference.pages().items()}
     pages[DOCS / "errors.md"] = errors.page(reasons, answered)
+    pages[DOCS / "retries.md"] = retries.page(files, reasons, answered)
     return {path: f"{MARK}{text}\n" for path, text in pages.items()}
 
 

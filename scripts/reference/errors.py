@@ -42,7 +42,8 @@ agent. A reason that a client does not know is treated by its gRPC code
 
 A call that never reached the server, or lost it, has a gRPC status without details:
 `UNAVAILABLE` from the client's own library. A retry of Exec, Run or CreateSession is safe
-with an id of the caller's choice.
+with an id of the caller's choice. [retries.md](retries.md) says what our clients make again by
+themselves.
 
 {NOT_YET} The number is reserved for it; no server answers it yet.
 """

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
-from execgate import AsyncClient, AsyncExecStream, AsyncSession, Client, Resume, Trace
+from execgate import AsyncClient, AsyncExecStream, AsyncSession, Client
 
 
 class Blocking:
@@ -60,13 +60,6 @@ async def _next(iterator: AsyncIterator[object]) -> object:
     return await iterator.__anext__()
 
 
-def blocking_client(
-    loop: asyncio.AbstractEventLoop,
-    address: str | None = None,
-    token: str | None = None,
-    *,
-    resume: Resume = True,
-    trace: Trace = True,
-) -> Client:
+def blocking_client(loop: asyncio.AbstractEventLoop, *arguments: Any, **options: Any) -> Client:
     """A client like the sync one, made of the asyncio one."""
-    return cast("Client", Blocking(loop, AsyncClient(address, token, resume=resume, trace=trace)))
+    return cast("Client", Blocking(loop, AsyncClient(*arguments, **options)))

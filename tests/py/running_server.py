@@ -27,7 +27,11 @@ class Server:
     """The `execgate` binary, started."""
 
     def __init__(
-        self, folder: Path, config: str = "", variables: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        config: str = "",
+        variables: Mapping[str, str] | None = None,
+        listen: str = "127.0.0.1:0",
     ) -> None:
         self.data_dir = folder / "data"
         self.data_dir.mkdir(mode=0o700, exist_ok=True)
@@ -39,7 +43,7 @@ class Server:
             [
                 find_binary(),
                 "serve",
-                *("--listen", "127.0.0.1:0", "--listen", f"unix:{self.socket}"),
+                *("--listen", listen, "--listen", f"unix:{self.socket}"),
                 *("--data-dir", str(self.data_dir), "--config", str(settings)),
             ],
             stdin=subprocess.DEVNULL,

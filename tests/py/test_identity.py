@@ -35,6 +35,7 @@ authority ca
 authority stranger
 sign ca server 'DNS:localhost,IP:127.0.0.1'
 sign ca later 'DNS:localhost,IP:127.0.0.1'
+sign ca stale 'DNS:localhost,IP:127.0.0.1' -1
 sign ca agent 'URI:spiffe://prod/agent-7'
 sign ca host 'DNS:build.example'
 sign ca two 'URI:spiffe://prod/a,URI:spiffe://prod/b'

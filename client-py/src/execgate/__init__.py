@@ -9,6 +9,7 @@ hello from /tmp
 
 from ._requests import OPEN, Stdin
 from ._resume import Resume
+from ._token import TokenSource
 from ._trace import Trace, TraceHeaders
 from .aio import AsyncClient, AsyncExecStream, AsyncSession
 from .budget import Budget, BudgetReport
@@ -61,6 +62,7 @@ from .errors import (
     ResourceExhausted,
     SessionBusy,
     SessionEnded,
+    TlsFailed,
     Unauthenticated,
     Unavailable,
     Unimplemented,
@@ -89,9 +91,11 @@ from .outcome import (
     Usage,
 )
 from .result import Result
+from .retry import RetryPolicy
 from .session import Session
 from .stream import ExecStream
 from .text import TextDecoder
+from .tls import Tls
 
 __version__ = "0.1.0"
 
@@ -171,6 +175,7 @@ __all__ = [
     "Restored",
     "Result",
     "Resume",
+    "RetryPolicy",
     "Session",
     "SessionBusy",
     "SessionEnded",
@@ -183,6 +188,9 @@ __all__ = [
     "Stdin",
     "TextDecoder",
     "TimeoutAction",
+    "Tls",
+    "TlsFailed",
+    "TokenSource",
     "Trace",
     "TraceHeaders",
     "Unauthenticated",

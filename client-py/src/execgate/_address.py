@@ -20,6 +20,8 @@ DEFAULT_ADDRESS = "127.0.0.1:7443"
 
 MAX_PORT = 65535
 
+_EXPECTED = "expected HOST:PORT, https://HOST:PORT or unix:/PATH"
+
 
 @dataclass(frozen=True)
 class Address:
@@ -31,30 +33,61 @@ class Address:
     """Whether it is a Unix socket."""
     local: bool
     """Whether what is sent there stays on this machine."""
+    tls: bool = False
+    """Whether TLS protects it."""
+
+    @property
+    def url(self) -> str:
+        """The address as people write it, for errors."""
+        return f"https://{self.target}" if self.tls else self.target
+
+    @property
+    def host(self) -> str:
+        """The host of a TCP address, without the brackets of IPv6."""
+        return self.target.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port of a TCP address."""
+        return int(self.target.rpartition(":")[2])
 
 
-def find_address(given: str | None, environment: Mapping[str, str]) -> Address:
-    """The address to use: the given one, else the environment's, else the default."""
-    if given is not None:
-        return parse_address(given)
-    return parse_address(environment.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS)
+def find_address(
+    given: str | None, environment: Mapping[str, str], *, protected: bool = False
+) -> Address:
+    """The address to use: the given one, else the environment's, else the default.
+
+    Args:
+        given: What the caller says.
+        environment: The environment.
+        protected: Whether the caller asks for TLS by another argument.
+    """
+    if given is None:
+        given = environment.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS
+    return parse_address(given, protected=protected)
 
 
-def parse_address(text: str) -> Address:
-    """Reads `HOST:PORT`, `http://HOST:PORT` or `unix:/PATH`."""
+def parse_address(text: str, *, protected: bool = False) -> Address:
+    """Reads `HOST:PORT`, `https://HOST:PORT`, `http://HOST:PORT` or `unix:/PATH`."""
     if text.startswith("unix:"):
+        if protected:
+            raise _invalid(text, "a Unix socket has no TLS")
         return _unix(text)
-    if text.startswith("https://"):
-        raise _invalid(text, "this client does not speak TLS yet")
-    authority = text[len("http://") :] if text.startswith("http://") else text
+    scheme, found, authority = text.partition("://")
+    if not found:
+        scheme, authority = "https" if protected else "http", text
+    if scheme not in ("http", "https"):
+        raise _invalid(text, _EXPECTED)
+    if protected and scheme == "http":
+        raise _invalid(text, "TLS was asked for, and http:// is without it: use https://")
     host, colon, port = authority.rstrip("/").rpartition(":")
     if not colon:
         raise _invalid(text, "the port is missing")
     if not host or any(character in host for character in "/@ "):
-        raise _invalid(text, "expected HOST:PORT or unix:/PATH")
+        raise _invalid(text, _EXPECTED)
     if not (port.isascii() and port.isdigit() and int(port) <= MAX_PORT):
         raise _invalid(text, f"the port is not a number up to {MAX_PORT}")
-    return Address(target=f"{host}:{port}", unix=False, local=_is_loopback(host))
+    return Address(f"{host}:{port}", unix=False, local=_is_loopback(host), tls=scheme == "https")
 
 
 def _unix(text: str) -> Address:

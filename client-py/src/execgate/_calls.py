@@ -25,6 +25,7 @@ from ._requests import (
     execution_spec,
     run_request,
 )
+from ._retry import Repeat
 from ._stubs import Stubs
 from ._time import Seconds, to_duration
 from .budget import Budget, write_budget
@@ -82,6 +83,8 @@ class Call(Generic[_Request, _Response, _Value]):
     """Longest time that it may take, in seconds."""
     execution_id: str = ""
     """The execution it is about, for errors."""
+    repeat: Repeat = Repeat.ALWAYS
+    """Whether it may be made again."""
 
 
 class Paged(Protocol):
@@ -153,7 +156,9 @@ def create_session(
     options: SessionOptions,
 ) -> Call[session_pb2.CreateSessionRequest, session_pb2.CreateSessionResponse, SessionInfo]:
     """Opens a session."""
-    request = create_session_request(options)
+    # With an id it is found again by a call that is repeated.
+    chosen = options.session_id or f"ses_{secrets.token_hex(_ID_BYTES)}"
+    request = create_session_request(replace(options, session_id=chosen))
     return Call(
         lambda stubs: stubs.sessions.CreateSession, request, lambda r: read_session(r.session)
     )
@@ -388,6 +393,7 @@ def signal(
         request,
         lambda r: EXECUTION_STATE.read(r.state),
         execution_id=execution_id,
+        repeat=Repeat.REFUSED,
     )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import grpc
+import grpc.aio
+
 from ._address import Address
+from ._credentials import Credentials
 
 #: Largest answer, in bytes: Run may return 16 MiB of each of three channels.
 MAX_RECEIVE_BYTES = 64 * 1024 * 1024
@@ -29,7 +33,29 @@ CONNECT_TIMEOUT_MS = 10_000
 CALL_TIMEOUT_SECONDS = 60.0
 
 
-def channel_options(address: Address) -> list[tuple[str, int | str]]:
+def open_channel(
+    address: Address,
+    credentials: Credentials | None,
+    *more: tuple[str, int | str],
+) -> grpc.Channel:
+    """A channel to `address`."""
+    options = [*channel_options(address, credentials), *more]
+    if credentials is None:
+        return grpc.insecure_channel(address.target, options=options)
+    return grpc.secure_channel(address.target, credentials.channel, options=options)
+
+
+def open_async_channel(address: Address, credentials: Credentials | None) -> grpc.aio.Channel:
+    """The same for the running event loop."""
+    options = channel_options(address, credentials)
+    if credentials is None:
+        return grpc.aio.insecure_channel(address.target, options=options)
+    return grpc.aio.secure_channel(address.target, credentials.channel, options=options)
+
+
+def channel_options(
+    address: Address, credentials: Credentials | None = None
+) -> list[tuple[str, int | str]]:
     """Options for a channel to `address`."""
     options: list[tuple[str, int | str]] = [
         ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
@@ -49,4 +75,6 @@ def channel_options(address: Address) -> list[tuple[str, int | str]]:
     if address.unix:
         # Without it the authority is the socket's path, which tonic resets streams for.
         options.append(("grpc.default_authority", "localhost"))
+    if credentials is not None and credentials.server_name is not None:
+        options.append(("grpc.ssl_target_name_override", credentials.server_name))
     return options

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 import grpc
 
 from ._calls import Call, Listing
+from ._retry import Repeat
 from ._stubs import Stubs
 from .checkpoints import (
     Checkpoint,
@@ -67,6 +68,7 @@ def create_checkpoint(
         request,
         lambda r: read_checkpoint(r.checkpoint, r.unchanged),
         timeout=None,
+        repeat=Repeat.REFUSED,
     )
 
 
@@ -103,6 +105,7 @@ def delete_checkpoint(
         lambda stubs: stubs.checkpoints.DeleteCheckpoint,
         request,
         lambda r: read_checkpoint(r.checkpoint),
+        repeat=Repeat.REFUSED,
     )
 
 
@@ -142,8 +145,13 @@ def restore_checkpoint(
         unknown_files=unknown,
         while_running=options.while_running,
     )
+    # What was there before is saved by the first one only.
     return Call(
-        lambda stubs: stubs.checkpoints.RestoreCheckpoint, request, read_restored, timeout=None
+        lambda stubs: stubs.checkpoints.RestoreCheckpoint,
+        request,
+        read_restored,
+        timeout=None,
+        repeat=Repeat.REFUSED,
     )
 
 

@@ -8,16 +8,17 @@ from typing import TypeVar, cast
 
 import grpc
 
-from ._address import Address
 from ._calls import Call, Listing, Paged, PageOf, RunCall, StreamCall, StreamResponse
-from ._channel import channel_options
+from ._channel import open_channel
 from ._checkpoint_calls import Answers
-from ._resume import Attempts, Resume, Steps, run_to_its_end
+from ._diagnosis import diagnose
+from ._resume import run_to_its_end
+from ._settings import Settings
 from ._status import disconnected, from_status, never_ready
+from ._steps import Steps, repeated
 from ._stubs import Stubs
-from ._token import Token
-from ._trace import Trace, call_metadata
-from .errors import ClientClosed, ExecgateError
+from ._trace import call_metadata
+from .errors import ClientClosed, ConnectFailed, Disconnected, ExecgateError
 from .result import Result
 
 #: A stream is read by the thread that asks and not through a second one, which takes a
@@ -34,19 +35,23 @@ _Page = TypeVar("_Page", bound=PageOf)
 class Connection:
     """A channel to one server, opened at the first call. Threads may share it."""
 
-    def __init__(
-        self, address: Address, token: Token | None, resume: Resume, trace: Trace = True
-    ) -> None:
-        self.address = address.target
-        self.resume = resume
-        self._metadata = call_metadata(token, trace)
-        options = [*channel_options(address), SINGLE_THREADED_STREAMS]
-        self._channel = grpc.insecure_channel(address.target, options=options)
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.address = settings.address.url
+        self.patience = settings.patience()
+        self._metadata = call_metadata(settings.token, settings.trace)
+        self._channel = open_channel(
+            settings.address, settings.credentials, SINGLE_THREADED_STREAMS
+        )
         self._closed = threading.Event()
         self._stubs = Stubs(self._channel)
 
     def call(self, call: Call[_Request, _Response, _Value]) -> _Value:
-        """Makes a call with one answer."""
+        """Makes a call with one answer, again where that helps."""
+        return self.perform(repeated(call, self.patience.tries(call.repeat)))
+
+    def once(self, call: Call[_Request, _Response, _Value]) -> _Value:
+        """Makes a call with one answer, and no other attempt."""
         self._check_open()
         try:
             response = call.method(self._stubs)(
@@ -54,12 +59,13 @@ class Connection:
             )
         except grpc.RpcError as error:
             raise self.failure(error, call.execution_id) from None
+        self.patience.acquaintance.made = True
         return call.read(response)
 
     def run(self, run: RunCall) -> Result:
         """Runs a command once, however often the call has to be repeated."""
-        resume = self.resume if run.resume is None else run.resume
-        return self.perform(run_to_its_end(run, Attempts(resume, run.call.execution_id)))
+        attempts = self.patience.attempts(run.call.execution_id, run.resume)
+        return self.perform(run_to_its_end(run, attempts))
 
     def perform(self, steps: Steps[_Value]) -> _Value:
         """Takes steps one after the other, and returns what comes of them."""
@@ -68,7 +74,7 @@ class Connection:
             while True:
                 if isinstance(step, Call):
                     try:
-                        value = self.call(step)
+                        value = self.once(step)
                     except ExecgateError as error:
                         step = steps.throw(error)
                     else:
@@ -98,15 +104,25 @@ class Connection:
 
     def answers(self, call: Answers[_Request, _Response, _Value]) -> Iterator[_Value]:
         """Makes a call with a stream of answers, as they are needed."""
-        self._check_open()
-        responses = call.method(self._stubs)(call.request, metadata=self._metadata())
-        try:
-            for response in responses:
-                yield from call.read(response)
-        except grpc.RpcError as error:
-            raise self.failure(error, "") from None
-        finally:
-            responses.cancel()
+        tries = self.patience.tries()
+        while True:
+            self._check_open()
+            responses = call.method(self._stubs)(call.request, metadata=self._metadata())
+            begun = False
+            try:
+                for response in responses:
+                    begun = True
+                    yield from call.read(response)
+                return
+            except grpc.RpcError as error:
+                failure = self.failure(error, "")
+            finally:
+                responses.cancel()
+            # What was read cannot be taken back.
+            pause = None if begun else tries.pause(failure)
+            if pause is None:
+                raise failure
+            self.pause(pause)
 
     def wait_ready(self, timeout: float) -> None:
         """Waits until the server answers."""
@@ -114,7 +130,8 @@ class Connection:
         try:
             grpc.channel_ready_future(self._channel).result(timeout=timeout)
         except grpc.FutureTimeoutError:
-            raise never_ready(self.address, timeout) from None
+            address, credentials = self._settings.address, self._settings.credentials
+            raise diagnose(address, credentials) or never_ready(self.address, timeout) from None
 
     def close(self) -> None:
         """Ends all calls and the connection."""
@@ -131,13 +148,23 @@ class Connection:
             return ClientClosed("the client was closed while a call was under way")
         # What a stub raises is the call itself, which the type does not say.
         call = cast("grpc.Call", error)
-        return from_status(
+        failure = from_status(
             call.code(),
             call.details() or "",
             call.trailing_metadata(),
             address=self.address,
             execution_id=execution_id,
         )
+        return self._explained(failure)
+
+    def _explained(self, failure: ExecgateError) -> ExecgateError:
+        """A failure to connect in other words than gRPC's, where there are any."""
+        if not isinstance(failure, (ConnectFailed, Disconnected)):
+            self.patience.acquaintance.made = True
+            return failure
+        if not self._settings.is_puzzling(failure, self.patience.acquaintance):
+            return failure
+        return diagnose(self._settings.address, self._settings.credentials) or failure
 
 
 class Responses:

@@ -16,7 +16,7 @@ from . import _calls
 from ._calls import StreamCall, StreamResponse
 from ._collect import MAX_COLLECTED_BYTES, Collector
 from ._position import Position
-from ._resume import Attempts, Resume
+from ._resume import Patience
 from .enums import CHANNEL, Channel
 from .errors import Cancelled, ExecgateError, InternalError
 from .events import Event, Gap, Output, Started, read_event
@@ -32,7 +32,7 @@ class Following:
         self,
         session_id: str,
         call: StreamCall,
-        resume: Resume,
+        patience: Patience,
         max_bytes: int = MAX_COLLECTED_BYTES,
     ) -> None:
         self._session_id = session_id
@@ -40,10 +40,9 @@ class Following:
         request = call.request
         wanted = request.offsets if isinstance(request, exec_pb2.AttachRequest) else ()
         self._position = Position({place.channel: place.offset for place in wanted})
-        resume = resume if call.resume is None else call.resume
-        self.resume = resume
+        self.resume = patience.resume if call.resume is None else call.resume
         """What was asked for, or else is the client's."""
-        self._attempts = Attempts(resume, call.execution_id)
+        self._attempts = patience.attempts(call.execution_id, self.resume)
         self._collector = Collector(session_id, max_bytes)
         self._waiting: Event | None = None
         self._started: Started | None = None

@@ -4,23 +4,21 @@
                            │  └ setback: pause 0.1 s, 0.2 s, ... 5 s
                            └── nothing for as long as `Resume` says ──► given up
 
-The sync and the asyncio client differ only in how they wait. What a call may be repeated
-for is decided here, and nowhere else: an execution id makes it harmless.
+Up to the first sign that a command may have been started its call is one like any other, and
+`Tries` says whether it is repeated. From then on this does: an execution id makes it harmless.
 """
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Generator
-from datetime import timedelta
-from enum import Enum
-from typing import Any, TypeVar, Union
+from collections.abc import Callable
+from typing import Union
 
 from . import _calls
-from ._time import Seconds
+from ._retry import Acquaintance, Repeat, Setback, Tries, backoff, chance, setback
+from ._steps import Steps
+from ._time import Seconds, to_seconds
 from .errors import (
-    ConnectFailed,
     Disconnected,
     ExecgateError,
     ExecutionForgotten,
@@ -28,6 +26,7 @@ from .errors import (
     Unimplemented,
 )
 from .result import Result
+from .retry import RetryPolicy
 
 #: What a client does when the connection breaks while a command runs. True: it repeats
 #: the call and attaches where it was, for a minute without progress. A time: for so long.
@@ -37,16 +36,6 @@ Resume = Union[bool, Seconds]
 #: How long a call that was cut is tried again without any progress, in seconds.
 PATIENCE_SECONDS = 60.0
 
-#: Pause before the first new attempt, in seconds: what a proxy or server needs to come
-#: back at best.
-FIRST_PAUSE_SECONDS = 0.1
-
-#: Longest pause between two attempts, in seconds, unless the server asks for a longer one.
-LONGEST_PAUSE_SECONDS = 5.0
-
-#: Doublings after which a pause is the longest one.
-_MAX_DOUBLINGS = 6
-
 #: Longest wait for a server that is asked whether it is there, in seconds.
 ASK_TIMEOUT_SECONDS = 10.0
 
@@ -54,48 +43,16 @@ ASK_TIMEOUT_SECONDS = 10.0
 #: another series of attempts.
 LONG_CALL_SECONDS = 5.0
 
-#: Codes that proxies, and HTTP/2 itself, answer for a connection that failed.
-_OF_THE_WAY = frozenset({"UNAVAILABLE", "CANCELLED", "UNKNOWN", "INTERNAL", "DEADLINE_EXCEEDED"})
-
 _FORGOTTEN = frozenset(
     {"SESSION_NOT_FOUND", "SESSION_EXPIRED", "EXECUTION_NOT_FOUND", "EXECUTION_EXPIRED"}
 )
 
-_chance = random.SystemRandom().random
 
-_Value = TypeVar("_Value")
-
-#: What is to be done, step by step: calls to make, whose values are sent in and whose
-#: errors are thrown in, and pauses in seconds.
-Steps = Generator[Union["_calls.Call[Any, Any, Any]", float], Any, _Value]
-
-
-def patience(resume: Resume) -> float:
+def patience_seconds(resume: Resume) -> float:
     """For how many seconds to try again."""
     if isinstance(resume, bool):
         return PATIENCE_SECONDS if resume else 0.0
-    return resume.total_seconds() if isinstance(resume, timedelta) else float(resume)
-
-
-class Setback(Enum):
-    """What a failure means for another attempt."""
-
-    FINAL = "another attempt would fail the same way"
-    UNREACHED = "no connection could be made: nothing was asked"
-    CUT = "it was asked, and nobody knows what became of it"
-    LATER = "the server asks to come again"
-
-
-def setback(error: ExecgateError) -> Setback:
-    """What this error is."""
-    if isinstance(error, ConnectFailed):
-        return Setback.UNREACHED
-    if isinstance(error, Disconnected):
-        return Setback.CUT
-    if error.retry_after is not None:
-        return Setback.LATER
-    # What has no reason of ours was said by something on the way.
-    return Setback.CUT if error.code in _OF_THE_WAY and not error.reason else Setback.FINAL
+    return to_seconds(resume)
 
 
 class Attempts:
@@ -105,18 +62,33 @@ class Attempts:
         self,
         resume: Resume,
         execution_id: str,
+        retry: RetryPolicy | None = None,
+        acquaintance: Acquaintance | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = _chance,
+        chance: Callable[[], float] = chance,
     ) -> None:
-        self._patience = patience(resume)
+        self._patience = patience_seconds(resume)
         self.execution_id = execution_id
+        self._policy = retry or RetryPolicy()
+        self._tries = Tries(
+            self._policy,
+            Repeat.ALWAYS,
+            acquaintance or Acquaintance(),
+            clock=clock,
+            chance=chance,
+        )
         self._clock = clock
         self._chance = chance
         self._touched = False
         self._trouble_since: float | None = None
         self._count = 0
         self._broke: ExecgateError | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether the command may have been started."""
+        return self._touched
 
     @property
     def in_trouble(self) -> bool:
@@ -136,6 +108,14 @@ class Attempts:
         Raises:
             ExecgateError: What to tell the caller, when there is to be none.
         """
+        kind = setback(error)
+        if not self._touched and kind is not Setback.CUT:
+            # Nothing was started. Who does not resume hears at once that nobody is there.
+            hopeless = kind is Setback.UNREACHED and not self._patience
+            pause = None if hopeless else self._tries.pause(error)
+            if pause is None:
+                raise error from None
+            return pause
         pause = self._next_pause(error)
         if pause is None:
             raise self._given_up(error) from None
@@ -144,9 +124,7 @@ class Attempts:
         return pause
 
     def _next_pause(self, error: ExecgateError) -> float | None:
-        kind = setback(error)
-        # What never began was not started: the caller hears it at once.
-        if kind is Setback.FINAL or (kind is not Setback.CUT and not self._touched):
+        if setback(error) is Setback.FINAL:
             return None
         now = self._clock()
         if self._trouble_since is None:
@@ -155,11 +133,9 @@ class Attempts:
         told = error.retry_after or 0.0
         if left <= 0 or told > left:
             return None
-        doublings = min(self._count, _MAX_DOUBLINGS)
+        pause = backoff(self._policy, self._count, self._chance())
         self._count += 1
-        longest = min(FIRST_PAUSE_SECONDS * (1 << doublings), LONGEST_PAUSE_SECONDS)
-        # At least half of it, so that many clients do not come back at once.
-        return min(max(longest / 2 * (1 + self._chance()), told), left)
+        return min(max(pause, told), left)
 
     def _given_up(self, error: ExecgateError) -> ExecgateError:
         if isinstance(error, NotFound) and self._touched and error.reason in _FORGOTTEN:
@@ -200,10 +176,12 @@ def run_to_its_end(run: _calls.RunCall, attempts: Attempts) -> Steps[Result]:
 
 
 def _find_again(run: _calls.RunCall, failure: ExecgateError, attempts: Attempts) -> Steps[None]:
-    """Waits until the server answers again."""
+    """Waits until the server answers again, or until the call may be made anew."""
     ask = _calls.get_execution(run.session_id, run.call.execution_id, ASK_TIMEOUT_SECONDS)
     while True:
         yield attempts.pause(failure)
+        if not attempts.begun:
+            return
         try:
             yield ask
         except ExecgateError as error:
@@ -213,3 +191,22 @@ def _find_again(run: _calls.RunCall, failure: ExecgateError, attempts: Attempts)
             failure = error
         else:
             return
+
+
+class Patience:
+    """What a client does about calls that fail."""
+
+    def __init__(self, resume: Resume, retry: RetryPolicy | None) -> None:
+        self.resume = resume
+        self.retry = retry or RetryPolicy()
+        self.acquaintance = Acquaintance()
+        """Whether the server has ever answered."""
+
+    def tries(self, repeat: Repeat = Repeat.ALWAYS) -> Tries:
+        """The attempts at a call."""
+        return Tries(self.retry, repeat, self.acquaintance)
+
+    def attempts(self, execution_id: str, resume: Resume | None = None) -> Attempts:
+        """The attempts at a call about an execution, which may say something else of breaks."""
+        resume = self.resume if resume is None else resume
+        return Attempts(resume, execution_id, self.retry, self.acquaintance)

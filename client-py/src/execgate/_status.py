@@ -33,6 +33,11 @@ _NEVER_CONNECTED = (
 # What to do about errors that are made on this side.
 _START = "start the server with `execgate serve`, or set EXECGATE_ADDR to where it listens"
 _UPDATE = "update the server; Client.capabilities() says what it is"
+_SHOW = (
+    "give a token that is good there, as token=, token_file=, EXECGATE_TOKEN or "
+    "EXECGATE_TOKEN_FILE: an API key that `execgate key list` still has, a JSON Web Token that has "
+    "not expired, or on the server's machine the file `token` in its data directory"
+)
 _FOLLOW = (
     "connect again and follow the execution with Session.attach, or repeat the call with the "
     "same execution_id, which runs nothing twice"
@@ -89,6 +94,8 @@ def from_status(
     if code is grpc.StatusCode.UNIMPLEMENTED and not details.found:
         message = f"the server at {address} does not know this call; it may be too old ({message})"
         details.metadata = {"suggestion": _UPDATE}
+    if kind is errors.Unauthenticated:
+        details.metadata = {**details.metadata, "suggestion": _SHOW}
     return kind(
         message,
         code=code.name,

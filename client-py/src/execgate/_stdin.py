@@ -8,13 +8,14 @@ its offset, so that its bytes are not doubled.
 from __future__ import annotations
 
 from . import _calls
-from ._resume import Attempts, Resume, Setback, Steps, setback
+from ._resume import Patience, Resume
+from ._retry import Setback, setback
+from ._steps import Steps
 from .errors import (
     Aborted,
     ExecgateError,
     FailedPrecondition,
     NotFound,
-    ResourceExhausted,
 )
 from .v1 import exec_pb2
 
@@ -84,33 +85,37 @@ class StdinWriting:
         self.done = True
 
 
-def written(writing: StdinWriting, data: bytes, resume: Resume, execution_id: str) -> Steps[None]:
+def written(
+    writing: StdinWriting, data: bytes, patience: Patience, resume: Resume, execution_id: str
+) -> Steps[None]:
     """Writes the next piece, waiting while the command does not read."""
-    attempts = Attempts(resume, execution_id)
+    tries = patience.tries()
+    attempts = patience.attempts(execution_id, resume)
     # The execution is known to exist.
     attempts.progress()
     while True:
         try:
             next_offset: int = yield writing.write(data)
-        except ResourceExhausted as error:
-            yield pause(error)
         except ExecgateError as error:
+            if error.reason == "STDIN_FULL":
+                yield error.retry_after or RETRY_SECONDS
+                continue
             if attempts.in_trouble and writing.only_ends and ended(error):
                 # The answer to the end was lost, and the command has read it.
                 return writing.finish()
-            if writing.offset is None and setback(error) is Setback.CUT:
+            kind = setback(error)
+            if writing.offset is None and kind is Setback.CUT:
                 # Without an offset the bytes could be written twice.
                 raise
-            yield attempts.pause(error)
+            if kind is Setback.LATER and not attempts.in_trouble:
+                pause = tries.pause(error)
+                if pause is None:
+                    raise
+                yield pause
+            else:
+                yield attempts.pause(error)
         else:
             return writing.accepted(data, next_offset)
-
-
-def pause(error: ResourceExhausted) -> float:
-    """How long to wait after a write that was refused, in seconds; raises if that is no help."""
-    if error.reason != "STDIN_FULL":
-        raise error
-    return error.retry_after or RETRY_SECONDS
 
 
 def ended(error: ExecgateError) -> bool:

@@ -38,6 +38,11 @@ def to_duration(value: Seconds | None) -> Duration | None:
     return Duration(seconds=sign * seconds, nanos=sign * nanos)
 
 
+def to_seconds(value: Seconds) -> float:
+    """A length of time in seconds."""
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
 def from_duration(value: Duration) -> float:
     """A duration from the wire, in seconds."""
     return float(value.seconds + value.nanos / _NANOS)

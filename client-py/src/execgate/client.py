@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from . import _calls, _checkpoint_calls
-from ._address import find_address
 from ._connection import Connection
 from ._requests import SessionOptions
 from ._resume import Resume
+from ._settings import find_settings
 from ._time import Seconds
-from ._token import find_token
+from ._token import TokenSource
 from ._trace import Trace
 from .checkpoints import Checkpoint, FileChange
 from .enums import SessionState
 from .info import Capabilities, SessionInfo
+from .retry import RetryPolicy
 from .session import Session
+from .tls import FilePath, Tls
 from .v1 import audit_record_pb2
 
 if TYPE_CHECKING:
@@ -38,33 +39,57 @@ class Client:
     ('42\n', 0)
 
     Args:
-        address: `HOST:PORT` or `unix:/PATH`. Default: `$EXECGATE_ADDR`, else
-            `127.0.0.1:7443`.
-        token: The bearer token. Default: `$EXECGATE_TOKEN`, else for a server on this
-            machine the file `token` in `$EXECGATE_DATA_DIR`, else in
-            `$XDG_STATE_HOME/execgate` or `~/.local/state/execgate`. A Unix socket needs
-            none.
+        address: `HOST:PORT`, `https://HOST:PORT` or `unix:/PATH`. Default:
+            `$EXECGATE_ADDR`, else `127.0.0.1:7443`.
+        token: The bearer token (the server's own, an API key, a JSON Web Token), or a
+            function that is asked for it at each call. Default: `$EXECGATE_TOKEN`, else the
+            file that `$EXECGATE_TOKEN_FILE` names, else for a server on this machine the
+            file `token` in `$EXECGATE_DATA_DIR`, else in `$XDG_STATE_HOME/execgate` or
+            `~/.local/state/execgate`. A Unix socket and a certificate need none.
+        token_file: A file with the token instead, which is read again when it changes.
+        tls: Whom to believe and what to show, where the address is `https://` or has no
+            scheme. Default: `$EXECGATE_CA_FILE`, `$EXECGATE_CERTIFICATE_FILE`,
+            `$EXECGATE_KEY_FILE` and `$EXECGATE_SERVER_NAME`, else the system's authorities
+            and no certificate.
         resume: What its commands do when the connection breaks, where they do not say it
             themselves. Default: they go on by themselves, for a minute without progress;
             a time: for so long; False: not at all.
+        retry: How calls are repeated that failed in a way that passes, where a repeat is
+            harmless. `RetryPolicy.none()`: not at all.
         trace: In which trace its calls are. Default: that of OpenTelemetry's current span,
             where `opentelemetry-api` is installed; False: none; a text: this `traceparent`;
             a function: the `traceparent`, or the headers, that it answers at each call.
+        insecure_plaintext_token: Lets a token go to another machine without TLS, for
+            everybody on the way to read.
 
     Raises:
-        ConfigurationError: The address or the token cannot be used.
+        ConfigurationError: The address, the token or a certificate cannot be used.
     """
 
     def __init__(
         self,
         address: str | None = None,
-        token: str | None = None,
+        token: TokenSource | None = None,
         *,
+        token_file: FilePath | None = None,
+        tls: Tls | None = None,
         resume: Resume = True,
+        retry: RetryPolicy | None = None,
         trace: Trace = True,
+        insecure_plaintext_token: bool = False,
     ) -> None:
-        found = find_address(address, os.environ)
-        self._connection = Connection(found, find_token(token, found, os.environ), resume, trace)
+        self._connection = Connection(
+            find_settings(
+                address,
+                token,
+                token_file=token_file,
+                tls=tls,
+                insecure_plaintext_token=insecure_plaintext_token,
+                resume=resume,
+                retry=retry,
+                trace=trace,
+            )
+        )
 
     @property
     def address(self) -> str:

@@ -1,7 +1,7 @@
 """What can go wrong, as a small tree of exceptions.
 
     ExecgateError
-    ├── ConfigurationError      address or token cannot be used (also a ValueError)
+    ├── ConfigurationError      address, token or certificate cannot be used (a ValueError)
     ├── ClientClosed            the client was closed before
     ├── CommandFailed           `Result.check()` met a command that failed
     ├── FileError               a file could not be put or gotten; `reason` says why
@@ -27,6 +27,7 @@
     ├── Unimplemented           the server does not do that, or is too old for it
     ├── Unavailable             the server, its audit log or the target cannot serve now
     │   ├── ConnectFailed       nobody answers at the address; nothing was started
+    │   │   └── TlsFailed       somebody does, and TLS does not come about; `reason` says why
     │   └── Disconnected        the connection broke; what ran may still run
     └── InternalError           a defect of the server, or an answer that makes no sense
 
@@ -109,7 +110,7 @@ class ExecgateError(Exception):
 
 
 class ConfigurationError(ExecgateError, ValueError):
-    """The address or the token cannot be used."""
+    """The address, the token or a certificate cannot be used."""
 
 
 class ClientClosed(ExecgateError):
@@ -295,6 +296,16 @@ class Unavailable(ExecgateError):
 
 class ConnectFailed(Unavailable):
     """Nobody answers at the address; nothing was started."""
+
+
+class TlsFailed(ConnectFailed):
+    """Somebody answers at the address, but not as the client's TLS settings want it.
+
+    `reason` is one of `TLS_UNKNOWN_AUTHORITY`, `TLS_WRONG_NAME`, `TLS_EXPIRED`,
+    `TLS_CERTIFICATE_REQUIRED`, `TLS_CERTIFICATE_REFUSED`, `TLS_EXPECTED` (the server speaks
+    TLS and the client does not), `TLS_NOT_SPOKEN` (the other way round), `TLS_FAILED`.
+    `suggestion` says what helps.
+    """
 
 
 class Disconnected(Unavailable):

@@ -32,6 +32,8 @@ class SessionInfo:
     """The script that runs now. Empty: none."""
     end: str
     """Why it ended. Empty: it has not."""
+    principal: str
+    """Whose it is: as whom the server knows the caller."""
     message: session_pb2.Session = field(repr=False)
     """All that the server said, also the fence report and the settings."""
 
@@ -138,6 +140,7 @@ def read_session(message: session_pb2.Session) -> SessionInfo:
         expire_time=from_timestamp(message.expire_time) if expires else None,
         running_execution_id=message.running_execution_id,
         end=end.detail or reason,
+        principal=message.principal,
         message=message,
     )
 

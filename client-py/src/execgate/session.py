@@ -422,8 +422,11 @@ class Session:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # What ended by itself need not be closed, and an error under way must not be
-        # hidden by the one that follows from it.
-        ignored = (NotFound, SessionEnded) if value is None else (ExecgateError,)
-        with contextlib.suppress(*ignored):
-            self.close()
+        # What ended by itself need not be closed, and an error under way must not be hidden
+        # by the one that follows from it, nor be kept waiting for.
+        if value is None:
+            with contextlib.suppress(NotFound, SessionEnded):
+                self.close()
+        else:
+            with contextlib.suppress(ExecgateError):
+                self._connection.once(_calls.close_session(self.id))

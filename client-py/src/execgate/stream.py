@@ -47,7 +47,7 @@ class ExecStream:
         """Reads the first event; what refuses the command is raised here."""
         self._connection = connection
         self._session_id = session_id
-        self._following = Following(session_id, call, connection.resume, max_bytes)
+        self._following = Following(session_id, call, connection.patience, max_bytes)
         self._writing = threading.Lock()
         self._responses = connection.stream(call)
         self._following.begin(self._receive())
@@ -144,7 +144,13 @@ class ExecStream:
                 while not writing.done:
                     start, count = writing.piece()
                     data = given[start : start + count]
-                    steps = written(writing, data, self._following.resume, self.execution_id)
+                    steps = written(
+                        writing,
+                        data,
+                        self._connection.patience,
+                        self._following.resume,
+                        self.execution_id,
+                    )
                     self._connection.perform(steps)
             finally:
                 # What came of an offset that was wrong is no place to go on from.
@@ -210,4 +216,5 @@ def write_piece(
     connection: Connection, writing: StdinWriting, data: bytes, execution_id: str
 ) -> None:
     """Writes the next piece, waiting while the command does not read."""
-    connection.perform(written(writing, data, connection.resume, execution_id))
+    patience = connection.patience
+    connection.perform(written(writing, data, patience, patience.resume, execution_id))

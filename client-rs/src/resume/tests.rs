@@ -7,7 +7,8 @@ use super::*;
 const MILLIS_100: Duration = Duration::from_millis(100);
 
 fn retry(seconds: u64) -> Retry {
-    let mut retry = Retry::new(Resume::For(Duration::from_secs(seconds)));
+    let resume = Resume::For(Duration::from_secs(seconds));
+    let mut retry = Retry::new(resume, RetryPolicy::default(), Instant::now());
     retry.progress();
     retry
 }
@@ -65,17 +66,19 @@ fn server_says_when_to_come_again() {
 #[test]
 fn what_never_began_or_is_final_is_not_repeated() {
     let now = Instant::now();
-    for setback in [
-        Setback::Unreached,
-        Setback::Later(MILLIS_100),
-        Setback::Final,
-    ] {
-        let mut first = Retry::new(Resume::default());
+    let never = |policy| Retry::new(Resume::Never, policy, now);
+    let mut first = never(RetryPolicy::default());
+    for setback in [Setback::Unreached, Setback::Cut, Setback::Final] {
         assert_eq!(first.pause(setback, now, 0), None, "{setback:?}");
     }
+    let later = Setback::Later(MILLIS_100);
+    assert_eq!(never(RetryPolicy::none()).pause(later, now, 0), None);
+    // A refusal comes before anything that there is to resume.
+    assert_eq!(first.pause(later, now, 0), Some(MILLIS_100));
+    assert!(!first.touched);
     let mut begun = retry(60);
     assert_eq!(begun.pause(Setback::Final, now, 0), None);
-    let mut never = Retry::new(Resume::Never);
+    let mut never = never(RetryPolicy::default());
     never.progress();
     assert_eq!(never.pause(Setback::Cut, now, 0), None);
 }

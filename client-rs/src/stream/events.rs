@@ -26,6 +26,7 @@ use crate::outcome::Finished;
 use crate::position::Position;
 use crate::result::RunResult;
 use crate::resume::{Attempts, Resume};
+use crate::retry::RetryPolicy;
 
 /// The events of one call.
 pub(crate) type Source = BoxStream<'static, Result<v1::ExecEvent, Status>>;
@@ -48,6 +49,7 @@ pub(crate) struct Following {
     pub(crate) execution_id: String,
     pub(crate) call: Call,
     pub(crate) resume: Resume,
+    pub(crate) retry: RetryPolicy,
     /// Whether the first call starts the command.
     pub(crate) starts: bool,
     /// Whether nobody else can have used the id before.
@@ -75,6 +77,7 @@ impl Events {
     pub(crate) fn new(following: Following, position: Position, opener: Opener) -> Self {
         let attempts = Attempts::new(
             following.resume,
+            following.retry,
             following.call.clone(),
             following.execution_id.clone(),
         );

@@ -17,6 +17,8 @@ mod client;
 mod client_examples;
 mod client_files;
 mod client_resume;
+mod client_retry;
+mod client_tls;
 mod client_trace;
 mod commands;
 mod conformance;

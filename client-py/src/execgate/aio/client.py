@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .. import _calls, _checkpoint_calls
-from .._address import find_address
 from .._requests import SessionOptions
 from .._resume import Resume
+from .._settings import find_settings
 from .._time import Seconds
-from .._token import find_token
+from .._token import TokenSource
 from .._trace import Trace
 from ..checkpoints import Checkpoint, FileChange
 from ..enums import SessionState
 from ..info import Capabilities, SessionInfo
+from ..retry import RetryPolicy
+from ..tls import FilePath, Tls
 from ..v1 import audit_record_pb2
 from .connection import AsyncConnection
 from .opening import Opening
@@ -36,25 +37,41 @@ class AsyncClient:
 
     Args:
         address: As for `execgate.Client`.
-        token: As for `execgate.Client`.
+        token: As for `execgate.Client`; the function may be asynchronous.
+        token_file: As for `execgate.Client`.
+        tls: As for `execgate.Client`.
         resume: As for `execgate.Client`.
+        retry: As for `execgate.Client`.
         trace: As for `execgate.Client`.
+        insecure_plaintext_token: As for `execgate.Client`.
 
     Raises:
-        ConfigurationError: The address or the token cannot be used.
+        ConfigurationError: The address, the token or a certificate cannot be used.
     """
 
     def __init__(
         self,
         address: str | None = None,
-        token: str | None = None,
+        token: TokenSource | None = None,
         *,
+        token_file: FilePath | None = None,
+        tls: Tls | None = None,
         resume: Resume = True,
+        retry: RetryPolicy | None = None,
         trace: Trace = True,
+        insecure_plaintext_token: bool = False,
     ) -> None:
-        found = find_address(address, os.environ)
         self._connection = AsyncConnection(
-            found, find_token(token, found, os.environ), resume, trace
+            find_settings(
+                address,
+                token,
+                token_file=token_file,
+                tls=tls,
+                insecure_plaintext_token=insecure_plaintext_token,
+                resume=resume,
+                retry=retry,
+                trace=trace,
+            )
         )
 
     @property

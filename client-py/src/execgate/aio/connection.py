@@ -12,16 +12,24 @@ import grpc
 import grpc.aio
 
 from .. import _calls
-from .._address import Address
 from .._calls import Call, Listing, Paged, PageOf, RunCall, StreamCall, StreamResponse
-from .._channel import channel_options
+from .._channel import open_async_channel
 from .._checkpoint_calls import Answers
-from .._resume import Attempts, Resume, Steps, run_to_its_end
+from .._diagnosis import diagnose
+from .._resume import run_to_its_end
+from .._settings import Settings
 from .._status import disconnected, from_status, never_ready
+from .._steps import Steps, repeated
 from .._stubs import Stubs
-from .._token import Token
-from .._trace import Trace, call_metadata
-from ..errors import Cancelled, ClientClosed, ExecgateError
+from .._trace import awaited_metadata
+from ..errors import (
+    Cancelled,
+    ClientClosed,
+    ConnectFailed,
+    Disconnected,
+    ExecgateError,
+    TlsFailed,
+)
 from ..result import Result
 
 #: Time after which a read that waits is looked after, in seconds.
@@ -42,13 +50,11 @@ _Page = TypeVar("_Page", bound=PageOf)
 class AsyncConnection:
     """A channel to one server, opened at the first call, of the event loop that makes it."""
 
-    def __init__(
-        self, address: Address, token: Token | None, resume: Resume, trace: Trace = True
-    ) -> None:
-        self.address = address.target
-        self.resume = resume
-        self._address = address
-        self._metadata = call_metadata(token, trace)
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.address = settings.address.url
+        self.patience = settings.patience()
+        self._metadata = awaited_metadata(settings.token, settings.trace)
         # A channel belongs to the loop that runs when it is made.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channel: grpc.aio.Channel | None = None
@@ -56,24 +62,30 @@ class AsyncConnection:
         self._closed = False
 
     async def call(self, call: Call[_Request, _Response, _Value]) -> _Value:
-        """Makes a call with one answer."""
-        method = cast(
-            "grpc.aio.UnaryUnaryMultiCallable[_Request, _Response]", call.method(self._open())
-        )
-        under_way = method(call.request, timeout=call.timeout, metadata=self._metadata())
+        """Makes a call with one answer, again where that helps."""
+        return await self.perform(repeated(call, self.patience.tries(call.repeat)))
+
+    async def once(self, call: Call[_Request, _Response, _Value]) -> _Value:
+        """Makes a call with one answer, and no other attempt."""
+        stubs = self._open()
+        metadata = await self._metadata()
+        method = cast("grpc.aio.UnaryUnaryMultiCallable[_Request, _Response]", call.method(stubs))
+        under_way = method(call.request, timeout=call.timeout, metadata=metadata)
         try:
-            return call.read(await under_way)
+            response = await under_way
         except grpc.aio.AioRpcError as error:
-            raise self.failure(error, call.execution_id) from None
+            raise await self.failure(error, call.execution_id) from None
         except asyncio.CancelledError:
             if self._closed:
                 raise self._closed_meanwhile() from None
             raise
+        self.patience.acquaintance.made = True
+        return call.read(response)
 
     async def run(self, run: RunCall) -> Result:
         """Runs a command once, however often the call has to be repeated."""
-        resume = self.resume if run.resume is None else run.resume
-        return await self.perform(run_to_its_end(run, Attempts(resume, run.call.execution_id)))
+        attempts = self.patience.attempts(run.call.execution_id, run.resume)
+        return await self.perform(run_to_its_end(run, attempts))
 
     async def perform(self, steps: Steps[_Value]) -> _Value:
         """Takes steps one after the other, and returns what comes of them."""
@@ -82,7 +94,7 @@ class AsyncConnection:
             while True:
                 if isinstance(step, Call):
                     try:
-                        value = await self.call(step)
+                        value = await self.once(step)
                     except ExecgateError as error:
                         step = steps.throw(error)
                     else:
@@ -101,31 +113,44 @@ class AsyncConnection:
             for value in values:
                 yield value
 
-    def stream(self, call: StreamCall) -> AsyncResponses:
+    async def stream(self, call: StreamCall) -> AsyncResponses:
         """Makes a call with a stream of answers; a failure shows at the first of them."""
-        method = call.method(self._open())
+        stubs = self._open()
+        metadata = await self._metadata()
         # The stub's type is that of a sync channel.
         under_way = cast(
             "grpc.aio.UnaryStreamCall[object, StreamResponse]",
-            method(call.request, metadata=self._metadata()),
+            call.method(stubs)(call.request, metadata=metadata),
         )
         return AsyncResponses(self, under_way, call.execution_id)
 
     async def answers(self, call: Answers[_Request, _Response, _Value]) -> AsyncIterator[_Value]:
         """Makes a call with a stream of answers, as they are needed."""
-        # The stub's type is that of a sync channel.
-        responses = cast(
-            "grpc.aio.UnaryStreamCall[_Request, _Response]",
-            call.method(self._open())(call.request, metadata=self._metadata()),
-        )
-        try:
-            async for response in responses:
-                for value in call.read(response):
-                    yield value
-        except grpc.aio.AioRpcError as error:
-            raise self.failure(error, "") from None
-        finally:
-            responses.cancel()
+        tries = self.patience.tries()
+        while True:
+            stubs = self._open()
+            metadata = await self._metadata()
+            # The stub's type is that of a sync channel.
+            responses = cast(
+                "grpc.aio.UnaryStreamCall[_Request, _Response]",
+                call.method(stubs)(call.request, metadata=metadata),
+            )
+            begun = False
+            try:
+                async for response in responses:
+                    begun = True
+                    for value in call.read(response):
+                        yield value
+                return
+            except grpc.aio.AioRpcError as error:
+                failure = await self.failure(error, "")
+            finally:
+                responses.cancel()
+            # What was read cannot be taken back.
+            pause = None if begun else tries.pause(failure)
+            if pause is None:
+                raise failure
+            await asyncio.sleep(pause)
 
     async def wait_ready(self, timeout: float) -> None:
         """Waits until the server answers."""
@@ -134,7 +159,7 @@ class AsyncConnection:
             try:
                 await asyncio.wait_for(self._channel.channel_ready(), timeout)
             except asyncio.TimeoutError:
-                raise never_ready(self.address, timeout) from None
+                raise await self._diagnosed() or never_ready(self.address, timeout) from None
 
     async def close(self) -> None:
         """Ends all calls and the connection."""
@@ -147,8 +172,8 @@ class AsyncConnection:
             raise ClientClosed("the client is closed")
         loop = asyncio.get_running_loop()
         if self._stubs is None:
-            options = channel_options(self._address)
-            self._channel = grpc.aio.insecure_channel(self.address, options=options)
+            settings = self._settings
+            self._channel = open_async_channel(settings.address, settings.credentials)
             self._stubs = Stubs(self._channel)
             self._loop = loop
         elif self._loop is not loop:
@@ -158,7 +183,7 @@ class AsyncConnection:
     async def touch(self) -> None:
         """Sends something, so that a connection that is gone shows it."""
         with contextlib.suppress(ExecgateError):
-            await self.call(replace(_calls.capabilities(), timeout=LOOK_SECONDS))
+            await self.once(replace(_calls.capabilities(), timeout=LOOK_SECONDS))
 
     async def failure_of(
         self, call: grpc.aio.UnaryStreamCall[object, StreamResponse], execution_id: str
@@ -169,24 +194,39 @@ class AsyncConnection:
             return disconnected(self.address, execution_id, "the stream was lost")
         metadata = [(str(key), value) for key, value in await call.trailing_metadata()]
         text = await call.details() or ""
-        return from_status(code, text, metadata, address=self.address, execution_id=execution_id)
+        failure = from_status(code, text, metadata, address=self.address, execution_id=execution_id)
+        return await self._explained(failure)
 
     @property
     def closed(self) -> bool:
         """Whether it was closed."""
         return self._closed
 
-    def failure(self, error: grpc.aio.AioRpcError, execution_id: str) -> ExecgateError:
+    async def failure(self, error: grpc.aio.AioRpcError, execution_id: str) -> ExecgateError:
         """The exception for a call that failed."""
         if self._closed:
             return self._closed_meanwhile()
-        return from_status(
+        failure = from_status(
             error.code(),
             error.details() or "",
             ((str(key), value) for key, value in error.trailing_metadata()),
             address=self.address,
             execution_id=execution_id,
         )
+        return await self._explained(failure)
+
+    async def _explained(self, failure: ExecgateError) -> ExecgateError:
+        """A failure to connect in other words than gRPC's, where there are any."""
+        if not isinstance(failure, (ConnectFailed, Disconnected)):
+            self.patience.acquaintance.made = True
+            return failure
+        if not self._settings.is_puzzling(failure, self.patience.acquaintance):
+            return failure
+        return await self._diagnosed() or failure
+
+    async def _diagnosed(self) -> TlsFailed | None:
+        settings = self._settings
+        return await asyncio.to_thread(diagnose, settings.address, settings.credentials)
 
     def _closed_meanwhile(self) -> ClientClosed:
         return ClientClosed("the client was closed while a call was under way")
@@ -212,7 +252,7 @@ class AsyncResponses:
         try:
             response = await self._read()
         except grpc.aio.AioRpcError as error:
-            raise self._connection.failure(error, self.execution_id) from None
+            raise await self._connection.failure(error, self.execution_id) from None
         except asyncio.CancelledError:
             # gRPC says so too when it was not the task that was cancelled.
             if self._connection.closed:

@@ -286,6 +286,9 @@ class AsyncSession:
         traceback: TracebackType | None,
     ) -> None:
         # As in the sync session.
-        ignored = (NotFound, SessionEnded) if value is None else (ExecgateError,)
-        with contextlib.suppress(*ignored):
-            await self.close()
+        if value is None:
+            with contextlib.suppress(NotFound, SessionEnded):
+                await self.close()
+        else:
+            with contextlib.suppress(ExecgateError):
+                await self._connection.once(_calls.close_session(self.id))

@@ -47,8 +47,8 @@ class AsyncExecStream:
         max_bytes: int = MAX_COLLECTED_BYTES,
     ) -> AsyncExecStream:
         """Reads the first event; what refuses the command is raised here."""
-        responses = connection.stream(call)
-        following = Following(session_id, call, connection.resume, max_bytes)
+        responses = await connection.stream(call)
+        following = Following(session_id, call, connection.patience, max_bytes)
         stream = cls(connection, session_id, responses, following)
         stream._following.begin(await stream._receive())
         stream._responses.execution_id = stream.execution_id
@@ -118,7 +118,13 @@ class AsyncExecStream:
                 while not writing.done:
                     start, count = writing.piece()
                     data = given[start : start + count]
-                    steps = written(writing, data, self._following.resume, self.execution_id)
+                    steps = written(
+                        writing,
+                        data,
+                        self._connection.patience,
+                        self._following.resume,
+                        self.execution_id,
+                    )
                     await self._connection.perform(steps)
             finally:
                 # What came of an offset that was wrong is no place to go on from.
@@ -159,7 +165,7 @@ class AsyncExecStream:
                 except ExecgateError as error:
                     pause = self._following.interrupted(error)
                 await asyncio.sleep(pause)
-                self._reconnect()
+                await self._reconnect()
         except asyncio.CancelledError:
             # gRPC has ended the call together with the wait for it.
             self._following.close()
@@ -174,10 +180,10 @@ class AsyncExecStream:
             if event is not None:
                 return event
 
-    def _reconnect(self) -> None:
+    async def _reconnect(self) -> None:
         call = self._following.next_call()
         try:
-            self._responses = self._connection.stream(call)
+            self._responses = await self._connection.stream(call)
         except ExecgateError as error:
             self._following.failure = error
             raise
@@ -187,4 +193,5 @@ async def write_piece(
     connection: AsyncConnection, writing: StdinWriting, data: bytes, execution_id: str
 ) -> None:
     """Writes the next piece, waiting while the command does not read."""
-    await connection.perform(written(writing, data, connection.resume, execution_id))
+    patience = connection.patience
+    await connection.perform(written(writing, data, patience, patience.resume, execution_id))

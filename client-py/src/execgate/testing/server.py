@@ -13,6 +13,7 @@ from .._resume import Resume
 from ..aio import AsyncClient
 from ..client import Client
 from ..errors import ExecgateError, FailedPrecondition
+from ..retry import RetryPolicy
 from ..v1.exec_pb2_grpc import add_ExecServiceServicer_to_server
 from ..v1.session_pb2_grpc import add_SessionServiceServicer_to_server
 from .answer import Answer, Command, Matcher, Reply, matches
@@ -113,13 +114,17 @@ class FakeServer:
         """Variables by which clients find it that are given neither address nor token."""
         return {"EXECGATE_ADDR": self.address, "EXECGATE_TOKEN": self.token}
 
-    def client(self, *, resume: Resume = True) -> Client:
-        """A client of it."""
-        return Client(self.address, token=self.token, resume=resume)
+    def client(self, *, resume: Resume = True, retry: RetryPolicy | None = None) -> Client:
+        """A client of it. Unless `retry` is given it repeats no call: errors show at once."""
+        retry = retry or RetryPolicy.none()
+        return Client(self.address, token=self.token, resume=resume, retry=retry)
 
-    def async_client(self, *, resume: Resume = True) -> AsyncClient:
-        """An asyncio client of it."""
-        return AsyncClient(self.address, token=self.token, resume=resume)
+    def async_client(
+        self, *, resume: Resume = True, retry: RetryPolicy | None = None
+    ) -> AsyncClient:
+        """An asyncio client of it, likewise."""
+        retry = retry or RetryPolicy.none()
+        return AsyncClient(self.address, token=self.token, resume=resume, retry=retry)
 
     def stop(self) -> None:
         """Ends it, and every call at once, as a crash would."""

@@ -94,6 +94,7 @@ fn calls(
         execution_id: "exe".into(),
         call: call(),
         resume,
+        retry: RetryPolicy::none(),
         starts: true,
         fresh: true,
     };
