@@ -16,7 +16,7 @@ ONCE = {
 }
 
 #: What is written by hand.
-INTRODUCTION = Path(__file__).with_name("retries.md")
+INTRODUCTION = Path(__file__).with_name("retries.txt")
 
 
 def page(files: list[File], reasons: list[Reason], answered: dict[str, set[str]]) -> str:
