@@ -25,6 +25,10 @@ use crate::session::Session;
 use crate::session_builder::SessionBuilder;
 use crate::tls::{TlsError, TlsErrorReason};
 
+/// How often a server that breaks off the first connection is asked whether that is about the
+/// client's certificate.
+const CERTIFICATE_ATTEMPTS: u32 = 5;
+
 /// A connection to a server. Cheap to clone; clones share the connection, and it
 /// comes back by itself after a break.
 #[derive(Debug, Clone)]
@@ -42,39 +46,35 @@ pub struct Client {
 #[derive(Debug)]
 pub(crate) struct Peer {
     address: Arc<str>,
-    /// `HOST:PORT`, where there is no TLS and could be.
-    plain: Option<String>,
+    place: PeerPlace,
     /// Whether it has answered as a server does.
     known: AtomicBool,
+}
+
+/// What a failure to connect may be about.
+#[derive(Debug)]
+enum PeerPlace {
+    /// `HOST:PORT`, without TLS, which somebody there may expect.
+    Plain(String),
+    /// With TLS.
+    Protected,
+    /// A Unix socket.
+    Socket,
 }
 
 impl Peer {
     pub(crate) fn new(address: &Address) -> Self {
         Self {
             address: address.uri().into(),
-            plain: address.uri().strip_prefix("http://").map(str::to_owned),
+            place: match address {
+                Address::Http { uri, .. } => {
+                    let authority = uri.strip_prefix("http://").unwrap_or(uri);
+                    PeerPlace::Plain(authority.to_owned())
+                }
+                Address::Https { .. } => PeerPlace::Protected,
+                Address::Unix { .. } => PeerPlace::Socket,
+            },
             known: AtomicBool::new(false),
-        }
-    }
-
-    /// A failure in better words, if it is one to connect: a server that speaks TLS only breaks
-    /// the connection of a client that does not.
-    async fn explain(&self, error: Error) -> Error {
-        if !matches!(error, Error::Connect { .. } | Error::Disconnected { .. }) {
-            self.known.store(true, Ordering::Relaxed);
-            return error;
-        }
-        match &self.plain {
-            Some(authority)
-                if !self.known.load(Ordering::Relaxed) && speaks_tls(authority).await =>
-            {
-                Error::Tls(Box::new(TlsError {
-                    address: self.address.to_string(),
-                    reason: TlsErrorReason::Expected,
-                    detail: String::new(),
-                }))
-            }
-            _ => error,
         }
     }
 }
@@ -234,10 +234,57 @@ impl Client {
                 self.peer.known.store(true, Ordering::Relaxed);
                 Ok(response.into_inner())
             }
-            Err(status) => {
-                let error = self.call(R::METHOD).failed(status);
-                Err(self.peer.explain(error).await)
+            Err(status) => Err(self.explain(self.call(R::METHOD).failed(status)).await),
+        }
+    }
+
+    /// A failure in better words, if nobody has ever answered: of a side without TLS the other
+    /// one only sees a connection that breaks.
+    async fn explain(&self, error: Error) -> Error {
+        match &error {
+            Error::Refused(_) | Error::Unsupported { .. } => {
+                self.peer.known.store(true, Ordering::Relaxed);
+            }
+            Error::Connect { .. } | Error::Disconnected { .. }
+                if !self.peer.known.load(Ordering::Relaxed) =>
+            {
+                return self.tls_problem().await.unwrap_or(error);
+            }
+            _ => {}
+        }
+        error
+    }
+
+    async fn tls_problem(&self) -> Option<Error> {
+        match &self.peer.place {
+            PeerPlace::Plain(authority) => speaks_tls(authority).await.then(|| {
+                Error::Tls(Box::new(TlsError {
+                    address: self.peer.address.to_string(),
+                    reason: TlsErrorReason::Expected,
+                    detail: String::new(),
+                }))
+            }),
+            PeerPlace::Protected => self.refused_certificate().await,
+            PeerPlace::Socket => None,
+        }
+    }
+
+    /// What the server thinks of the client's certificate: it says so and closes, which can
+    /// meet what is being written, and is lost then. So it is asked again.
+    async fn refused_certificate(&self) -> Option<Error> {
+        for _ in 0..CERTIFICATE_ATTEMPTS {
+            match v1::GetCapabilitiesRequest {}.ask(self).await {
+                Ok(_answer) => return None,
+                Err(status) => {
+                    let call = self.call(v1::GetCapabilitiesRequest::METHOD);
+                    match call.failed(status) {
+                        problem @ Error::Tls(_) => return Some(problem),
+                        Error::Connect { .. } | Error::Disconnected { .. } => {}
+                        _answered => return None,
+                    }
+                }
             }
         }
+        None
     }
 }

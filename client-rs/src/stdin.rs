@@ -12,8 +12,8 @@ use execgate_proto::v1::ErrorReason;
 use tokio::sync::Mutex;
 
 use crate::error::Error;
-use crate::resume::Resume;
-use crate::retry::{Repeat, Setback, random};
+use crate::resume::{Attempts, Resume};
+use crate::retry::{Repeat, Setback, Tries, random};
 use crate::session::Session;
 
 /// Most bytes of one write: what a server takes, however it is configured.
@@ -125,19 +125,7 @@ impl Stdin {
                 Err(error) if at.is_none() && Setback::of(&error) == Setback::Cut => {
                     return Err(error);
                 }
-                Err(error)
-                    if !attempts.in_trouble()
-                        && matches!(Setback::of(&error), Setback::Later(_)) =>
-                {
-                    match tries.pause(Setback::of(&error), Instant::now(), random()) {
-                        Some(pause) => tokio::time::sleep(pause).await,
-                        None => {
-                            *offset = at;
-                            return Err(error);
-                        }
-                    }
-                }
-                Err(error) => match attempts.pause(error) {
+                Err(error) => match pause(error, &mut tries, &mut attempts) {
                     Ok(pause) => tokio::time::sleep(pause).await,
                     Err(error) => {
                         *offset = at;
@@ -146,6 +134,17 @@ impl Stdin {
                 },
             }
         }
+    }
+}
+
+/// How long to wait before a write is repeated that failed.
+fn pause(error: Error, tries: &mut Tries, attempts: &mut Attempts) -> Result<Duration, Error> {
+    match Setback::of(&error) {
+        later @ Setback::Later(_) if !attempts.in_trouble() => {
+            let pause = tries.pause(later, Instant::now(), random());
+            pause.ok_or(error)
+        }
+        _ => attempts.pause(error),
     }
 }
 

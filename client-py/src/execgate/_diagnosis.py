@@ -78,10 +78,10 @@ def _ask_protected(
         if error.reason in ("WRONG_VERSION_NUMBER", "UNEXPECTED_MESSAGE", "PACKET_LENGTH_TOO_LONG"):
             return _failed(address, "TLS_NOT_SPOKEN", "the server does not speak TLS")
         return _failed(address, "TLS_FAILED", f"no TLS handshake: {error.reason or error}")
-    # A server says what it thinks of a client's certificate only after that.
+    # A server says what it thinks of a client's certificate only after that. To send anything
+    # before it has could have what it says thrown away.
     with contextlib.closing(protected):
         try:
-            protected.sendall(HTTP2_PREFACE)
             protected.recv(1)
         except ssl.SSLError as error:
             return (
