@@ -273,7 +273,8 @@ impl Client {
     /// meet what is being written, and is lost then. So it is asked again.
     async fn refused_certificate(&self) -> Option<Error> {
         for _ in 0..CERTIFICATE_ATTEMPTS {
-            match v1::GetCapabilitiesRequest {}.ask(self).await {
+            let asking = v1::GetCapabilitiesRequest {};
+            match asking.ask(self).await {
                 Ok(_answer) => return None,
                 Err(status) => {
                     let call = self.call(v1::GetCapabilitiesRequest::METHOD);
