@@ -24,9 +24,12 @@ use tower::Service;
 
 use crate::support::Server;
 
-/// What is to fail, and how often it was asked for.
+/// What is to fail.
 #[derive(Clone, Default)]
-struct Plan(Arc<Mutex<HashMap<String, (Vec<Status>, usize)>>>);
+struct Plan(Arc<Mutex<HashMap<String, Planned>>>);
+
+/// The failures of one call that are still to come, last first, and how often it was asked for.
+type Planned = (Vec<Status>, usize);
 
 impl Plan {
     /// The next calls of this name fail so, one after the other.
@@ -45,7 +48,7 @@ impl Plan {
     }
 
     fn asked(&self, method: &str) -> usize {
-        self.0.lock().unwrap()[method].1
+        self.0.lock().unwrap().get(method).unwrap().1
     }
 }
 
