@@ -10,6 +10,9 @@ from typing import Any
 
 import grpc
 import pytest
+from google.rpc import error_details_pb2, status_pb2
+from running_server import LIMIT_SECONDS, Server, find_binary
+
 from execgate.v1 import (
     audit_pb2,
     audit_pb2_grpc,
@@ -24,8 +27,6 @@ from execgate.v1 import (
     target_pb2,
     types_pb2,
 )
-from google.rpc import error_details_pb2, status_pb2
-from running_server import LIMIT_SECONDS, Server, find_binary
 
 CONFIG = """
 [secrets.deploy]
