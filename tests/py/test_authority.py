@@ -22,6 +22,7 @@ from execgate.v1 import (
     exec_pb2,
     exec_pb2_grpc,
     execution_pb2,
+    fence_pb2,
     session_pb2,
     session_pb2_grpc,
     target_pb2,
@@ -44,6 +45,9 @@ targets = ["docker:*", "ssh:build-*"]
 
 [principals."poor"]
 secrets = []
+fences = ["tight"]
+
+[fence.profiles.tight]
 
 [principals."ci-*"]
 policy = { file = "ci.toml" }
@@ -386,9 +390,14 @@ def test_targets_and_secrets_are_granted(world: World) -> None:
     assert missing == ("NOT_FOUND", "TARGET_NOT_FOUND")
     secret = types_pb2.SecretReference(name="deploy", variable="KEY")
     wanted = create(secrets=[secret])
+    wanted.fence.profile = "tight"
     refused = world.caller("poor").reason("SessionService/CreateSession", wanted)
     assert refused == ("NOT_FOUND", "SECRET_NOT_FOUND")
     world.caller("rich").create("rich", secrets=[secret])
+    wide = world.caller("poor").reason("SessionService/CreateSession", create())
+    assert wide == ("INVALID_ARGUMENT", "INVALID_FIELD")
+    tight = fence_pb2.FenceRequirement(profile="tight")
+    world.caller("poor").create("tight", fence=tight)
 
 
 def test_a_principals_policy_narrows_the_operators(world: World) -> None:

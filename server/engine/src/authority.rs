@@ -16,6 +16,7 @@ use execgate_core::audit::Origin;
 use execgate_core::ids::Principal;
 
 use crate::error::Error;
+use crate::fence::DEFAULT_PROFILE;
 use crate::pattern::is_listed;
 use crate::session::SessionSettings;
 use crate::target::Target;
@@ -55,6 +56,8 @@ pub struct Grant {
     /// Where it may have sessions: `local`, `ssh:PROFILE`, `docker:PROFILE`, and `ssh-inline`
     /// for hosts that it describes itself.
     pub targets: Vec<String>,
+    /// Names of the fence profiles that its sessions on this machine may be behind.
+    pub fences: Vec<String>,
     /// Names of the operator's secrets that its sessions may have.
     pub secrets: Vec<String>,
 }
@@ -65,6 +68,7 @@ impl Default for Grant {
         Self {
             role: Role::default(),
             targets: vec!["*".to_owned()],
+            fences: vec!["*".to_owned()],
             secrets: vec!["*".to_owned()],
         }
     }
@@ -74,9 +78,10 @@ impl Grant {
     /// Whether it may have such a session.
     ///
     /// # Errors
-    /// Where its target or a secret was not granted.
+    /// Where its target, fence or a secret was not granted.
     pub(crate) fn check_session(&self, settings: &SessionSettings) -> Result<(), Error> {
         self.check_target(&settings.target)?;
+        self.check_fence(settings)?;
         self.check_secrets(settings.secrets.iter().map(|secret| &secret.name))
     }
 
@@ -89,6 +94,18 @@ impl Grant {
         match is_listed(&self.targets, &name) {
             true => Ok(()),
             false => Err(Error::TargetNotGranted { target: name }),
+        }
+    }
+
+    /// Whether it may have a session behind this fence. One that it may not is answered as
+    /// one that there is none of.
+    fn check_fence(&self, settings: &SessionSettings) -> Result<(), Error> {
+        let name = settings.fence.profile.as_deref().unwrap_or(DEFAULT_PROFILE);
+        match settings.target != Target::Local || is_listed(&self.fences, name) {
+            true => Ok(()),
+            false => Err(Error::UnknownFence {
+                profile: name.to_owned(),
+            }),
         }
     }
 
@@ -358,6 +375,7 @@ mod tests {
         let grant = Grant {
             role: Role::Agent,
             targets: vec!["ssh:build-*".to_owned(), "docker:default".to_owned()],
+            fences: Vec::new(),
             secrets: vec!["ci-*".to_owned()],
         };
         let ssh = |name: &str| Target::Ssh(SshTarget::Profile(name.to_owned()));

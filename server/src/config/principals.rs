@@ -18,6 +18,10 @@ pub struct PrincipalKeys {
     /// final `*` stands for anything.
     #[serde(default = "everything")]
     pub targets: Vec<String>,
+    /// Names of the fence profiles that its local sessions may be behind; a final `*` stands
+    /// for anything.
+    #[serde(default = "everything")]
+    pub fences: Vec<String>,
     /// Names of the secrets that its sessions may have; a final `*` stands for anything.
     #[serde(default = "everything")]
     pub secrets: Vec<String>,
@@ -76,6 +80,7 @@ impl PrincipalKeys {
                 RoleWord::Operator => Role::Operator,
             },
             targets: self.targets.clone(),
+            fences: self.fences.clone(),
             secrets: self.secrets.clone(),
         }
     }

@@ -415,6 +415,6 @@ mod tests {
         assert_eq!(words, "it says: not today");
         let silent = refused(vec![ENDED, None]);
         assert!(silent.starts_with("it has no /bin/sh"), "{silent}");
-        assert_eq!(refused(vec![None]), "Err(Broken)");
+        assert_eq!(refused(vec![None]), "Some(Err(Broken))");
     }
 }
