@@ -118,3 +118,57 @@ impl Config {
         all.into_iter().chain(own)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use execgate_core::ids::Principal;
+
+    use super::*;
+    use crate::config::{FileConfig, Overrides};
+
+    fn load(text: &str) -> Result<Config, String> {
+        let file = FileConfig::parse(Path::new("gate.toml"), text).unwrap();
+        let overrides = Overrides {
+            data_dir: Some("/d".into()),
+            ..Overrides::default()
+        };
+        Config::resolve(file, overrides, &|_| None).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_entry_says_what_is_otherwise_for_its_principals() {
+        let text = "quotas = { sessions = 8, executions = 9 }\n\
+                    [principals.ci.quotas]\nsessions = 40\nrequests_burst = 3\n";
+        let config = load(text).unwrap();
+        let table = config.quota_table();
+        let all = EngineQuotas {
+            sessions: 8,
+            executions: 9,
+            ..EngineQuotas::default()
+        };
+        assert_eq!(table.of(&Principal::new("somebody")), all);
+        let ci = EngineQuotas {
+            sessions: 40,
+            requests: RequestRate {
+                burst: 3.try_into().unwrap(),
+                ..all.requests
+            },
+            ..all
+        };
+        assert_eq!(table.of(&Principal::new("ci")), ci);
+        let printed = load(&config.to_toml().unwrap()).unwrap();
+        assert_eq!(printed.quota_table(), table);
+    }
+
+    #[test]
+    fn an_execution_fits_into_every_room() {
+        let small = "[principals.ci.quotas]\nretained_bytes = 100\n";
+        assert_eq!(
+            load(small).unwrap_err(),
+            "use the configuration: `principals.NAME.quotas.retained_bytes`: 100 is less than \
+             limits.retained_output_bytes"
+        );
+    }
+}

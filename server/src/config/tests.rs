@@ -146,6 +146,8 @@ commands = "none"
 [telemetry.headers]
 
 [identity]
+
+[principals]
 "#;
     assert_eq!(config.to_toml().unwrap(), expected);
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use execgate_engine::Engine;
 use sd_notify::NotifyState;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Signs of life within the time after which the service manager gives up: one may come late.
 const SIGNS_PER_LIMIT: u32 = 3;
@@ -40,9 +41,13 @@ pub(super) fn stopping(limit: Duration) {
 /// Shows that the server is alive for as long as it is. Ends at once where nobody asks.
 pub(super) async fn show_life(engine: &Engine) {
     if let Some(limit) = sd_notify::watchdog_enabled() {
+        let mut telling: Option<JoinHandle<()>> = None;
         let alive = || {
             engine.is_responsive();
-            say(&[NotifyState::Watchdog]);
+            // Whoever watches and does not read must not hold up whom it watches.
+            if telling.as_ref().is_none_or(JoinHandle::is_finished) {
+                telling = Some(spawn_blocking(|| say(&[NotifyState::Watchdog])));
+            }
         };
         ping(limit / SIGNS_PER_LIMIT, alive).await;
     }
