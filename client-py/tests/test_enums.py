@@ -8,6 +8,7 @@ import pytest
 
 from execgate import enums
 from execgate.v1 import (
+    capabilities_pb2,
     checkpoint_pb2,
     events_pb2,
     execution_pb2,
@@ -16,7 +17,15 @@ from execgate.v1 import (
     types_pb2,
 )
 
-PROTOS = (checkpoint_pb2, events_pb2, execution_pb2, outcome_pb2, session_pb2, types_pb2)
+PROTOS = (
+    capabilities_pb2,
+    checkpoint_pb2,
+    events_pb2,
+    execution_pb2,
+    outcome_pb2,
+    session_pb2,
+    types_pb2,
+)
 
 WIRES = {name: value for name, value in vars(enums).items() if isinstance(value, enums.Wire)}
 

@@ -9,8 +9,8 @@ import pytest
 from opentelemetry import trace as otel
 
 from execgate import Client, ConfigurationError, Trace
+from execgate._metadata import call_metadata
 from execgate._token import Token
-from execgate._trace import call_metadata
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TOKEN = ("authorization", "Bearer 0123456789")

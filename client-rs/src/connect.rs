@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use tonic::codegen::http::HeaderValue;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::address::{Address, Protection};
@@ -52,6 +53,7 @@ pub struct ClientBuilder {
     retry: RetryPolicy,
     trace: Option<TraceSource>,
     plaintext_token: PlaintextToken,
+    owner: Option<String>,
 }
 
 /// Which token the caller wants to be shown.
@@ -127,6 +129,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Whose sessions and checkpoints are meant, by the name of their principal, for observers and
+    /// operators; `*` in [`Client::sessions`]: everybody's. Default: one's own.
+    pub fn owner(mut self, principal: impl Into<String>) -> Self {
+        self.owner = Some(principal.into());
+        self
+    }
+
     /// Whom to believe and what to show, where the address is `https://` or has no scheme.
     ///
     /// Default: `EXECGATE_CA_FILE`, `EXECGATE_CERTIFICATE_FILE`, `EXECGATE_KEY_FILE` and
@@ -190,8 +199,9 @@ impl ClientBuilder {
         if bearer.is_some() && self.plaintext_token == PlaintextToken::Refused {
             refuse_plaintext(&address)?;
         }
+        let owner = self.owner.map(|name| owner_header(&name)).transpose()?;
         let channel = open(&address, tls.as_ref()).await?;
-        let service = Introduce::new(channel, bearer, self.trace);
+        let service = Introduce::new(channel, bearer, owner, self.trace);
         let peer = Peer::new(&address);
         Ok(Client::new(service, peer, self.resume, self.retry))
     }
@@ -215,6 +225,12 @@ impl TokenChoice {
             }
         }
     }
+}
+
+fn owner_header(principal: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::from_str(principal).map_err(|_| Error::InvalidOwner {
+        owner: principal.to_owned(),
+    })
 }
 
 fn refuse_plaintext(address: &Address) -> Result<(), Error> {
@@ -254,6 +270,7 @@ impl fmt::Debug for ClientBuilder {
             .field("address", &self.address)
             .field("token", &"<secret>")
             .field("tls", &self.tls)
+            .field("owner", &self.owner)
             .field("resume", &self.resume)
             .field("retry", &self.retry)
             .field("trace", &self.trace)

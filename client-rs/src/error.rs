@@ -66,6 +66,12 @@ pub enum Error {
         /// The address.
         address: String,
     },
+    /// Whose things are meant cannot be sent in a header.
+    #[error("name the owner {owner:?}: it holds characters that no principal's name has")]
+    InvalidOwner {
+        /// What was given.
+        owner: String,
+    },
     /// A certificate or its key cannot be used.
     #[error("use the certificate or key in {}: {why}", path.display())]
     InvalidCertificate {
@@ -214,6 +220,7 @@ impl fmt::Debug for Error {
             Self::UnreadableToken { .. } => "UnreadableToken",
             Self::NoToken { .. } => "NoToken",
             Self::PlaintextToken { .. } => "PlaintextToken",
+            Self::InvalidOwner { .. } => "InvalidOwner",
             Self::InvalidCertificate { .. } => "InvalidCertificate",
             Self::Tls(_) => "Tls",
             Self::Connect { .. } => "Connect",

@@ -1,4 +1,4 @@
-//! Says with every call who calls, and in which trace.
+//! Says with every call who calls, whose things are meant, and in which trace.
 //!
 //! A service and no interceptor: a token may have to be waited for, and what keeps it away is
 //! told as what it is.
@@ -11,17 +11,21 @@ use futures::future::BoxFuture;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::header::AUTHORIZATION;
-use tonic::codegen::http::{Request, Response};
+use tonic::codegen::http::{HeaderValue, Request, Response};
 use tonic::transport::Channel;
 
 use crate::token::{Bearer, BoxError, Shown};
 use crate::trace::TraceSource;
+
+/// Whose things a call is about, if not the caller's own.
+const OWNER_HEADER: &str = "execgate-principal";
 
 /// A channel that shows who calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Introduce {
     channel: Channel,
     bearer: Option<Bearer>,
+    owner: Option<HeaderValue>,
     trace: Option<TraceSource>,
 }
 
@@ -29,11 +33,13 @@ impl Introduce {
     pub(crate) fn new(
         channel: Channel,
         bearer: Option<Bearer>,
+        owner: Option<HeaderValue>,
         trace: Option<TraceSource>,
     ) -> Self {
         Self {
             channel,
             bearer,
+            owner,
             trace,
         }
     }
@@ -51,6 +57,9 @@ impl Service<Request<Body>> for Introduce {
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         if let Some(trace) = &self.trace {
             trace.add_to(request.headers_mut());
+        }
+        if let Some(owner) = &self.owner {
+            request.headers_mut().insert(OWNER_HEADER, owner.clone());
         }
         let later = match self.bearer.as_ref().map(Bearer::header) {
             None => None,

@@ -12,12 +12,12 @@ from ._calls import Call, Listing, Paged, PageOf, RunCall, StreamCall, StreamRes
 from ._channel import open_channel
 from ._checkpoint_calls import Answers
 from ._diagnosis import diagnose
+from ._metadata import call_metadata
 from ._resume import run_to_its_end
 from ._settings import Settings
 from ._status import disconnected, from_status, never_ready
 from ._steps import Steps, repeated
 from ._stubs import Stubs
-from ._trace import call_metadata
 from .errors import ClientClosed, ConnectFailed, Disconnected, ExecgateError
 from .result import Result
 
@@ -39,7 +39,7 @@ class Connection:
         self._settings = settings
         self.address = settings.address.url
         self.patience = settings.patience()
-        self._metadata = call_metadata(settings.token, settings.trace)
+        self._metadata = call_metadata(settings.token, settings.trace, settings.owner)
         self._channel = open_channel(
             settings.address, settings.credentials, SINGLE_THREADED_STREAMS
         )

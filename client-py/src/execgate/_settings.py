@@ -27,6 +27,7 @@ class Settings:
     resume: Resume
     retry: RetryPolicy
     trace: Trace
+    owner: str
 
     def patience(self) -> Patience:
         """What the client does about calls that fail."""
@@ -50,6 +51,7 @@ def find_settings(
     resume: Resume,
     retry: RetryPolicy | None,
     trace: Trace,
+    owner: str,
 ) -> Settings:
     """What is given, else what the environment says, else the defaults.
 
@@ -67,4 +69,4 @@ def find_settings(
         has_certificate=credentials is not None and credentials.has_certificate,
         plaintext_allowed=insecure_plaintext_token,
     )
-    return Settings(found, credentials, bearer, resume, retry or RetryPolicy(), trace)
+    return Settings(found, credentials, bearer, resume, retry or RetryPolicy(), trace, owner)

@@ -6,10 +6,9 @@ The server puts its spans below whoever calls, and tells commands where they sta
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Union
 
-from ._token import Bearer
 from .errors import ConfigurationError
 
 #: gRPC metadata.
@@ -28,29 +27,6 @@ HEADERS = ("traceparent", "tracestate")
 
 #: Length of a `traceparent` of the version that is known.
 TRACEPARENT_LENGTH = 55
-
-
-def call_metadata(token: Bearer | None, trace: Trace) -> Callable[[], Metadata]:
-    """What to ask for the metadata of each call: who calls, and in which trace."""
-    source = trace_source(trace) or _nothing
-    if token is None:
-        return source
-    return lambda: token.metadata() + source()
-
-
-def awaited_metadata(token: Bearer | None, trace: Trace) -> Callable[[], Awaitable[Metadata]]:
-    """The same for who may wait for the token."""
-    source = trace_source(trace) or _nothing
-
-    async def metadata() -> Metadata:
-        own = await token.awaited() if token else ()
-        return own + source()
-
-    return metadata
-
-
-def _nothing() -> Metadata:
-    return ()
 
 
 def trace_source(trace: Trace) -> Callable[[], Metadata] | None:

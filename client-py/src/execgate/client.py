@@ -59,6 +59,8 @@ class Client:
         trace: In which trace its calls are. Default: that of OpenTelemetry's current span,
             where `opentelemetry-api` is installed; False: none; a text: this `traceparent`;
             a function: the `traceparent`, or the headers, that it answers at each call.
+        owner: Whose sessions and checkpoints are meant, by the name of their principal, for
+            observers and operators; `*` in `sessions()`: everybody's. Default: one's own.
         insecure_plaintext_token: Lets a token go to another machine without TLS, for
             everybody on the way to read.
 
@@ -76,6 +78,7 @@ class Client:
         resume: Resume = True,
         retry: RetryPolicy | None = None,
         trace: Trace = True,
+        owner: str = "",
         insecure_plaintext_token: bool = False,
     ) -> None:
         self._connection = Connection(
@@ -88,6 +91,7 @@ class Client:
                 resume=resume,
                 retry=retry,
                 trace=trace,
+                owner=owner,
             )
         )
 

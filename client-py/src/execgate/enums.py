@@ -9,7 +9,15 @@ from __future__ import annotations
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
-from .v1 import checkpoint_pb2, events_pb2, execution_pb2, outcome_pb2, session_pb2, types_pb2
+from .v1 import (
+    capabilities_pb2,
+    checkpoint_pb2,
+    events_pb2,
+    execution_pb2,
+    outcome_pb2,
+    session_pb2,
+    types_pb2,
+)
 
 
 class _Named(str, Enum):
@@ -112,6 +120,15 @@ class SessionState(_Named):
     CLOSING = "CLOSING"
     CLOSED = "CLOSED"
     LOST = "LOST"
+
+
+class Role(_Named):
+    """What a caller may do with the things of others."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    AGENT = "AGENT"
+    OBSERVER = "OBSERVER"
+    OPERATOR = "OPERATOR"
 
 
 class ExecutionState(_Named):
@@ -280,6 +297,7 @@ OBSERVED_BY = Wire(ObservedBy, outcome_pb2.ObservedBy, "OBSERVED_BY")
 LAUNCH_FAILURE = Wire(LaunchFailure, outcome_pb2.LaunchFailure, "LAUNCH_FAILURE")
 GAP_REASON = Wire(GapReason, events_pb2.GapReason, "GAP_REASON")
 SESSION_STATE = Wire(SessionState, session_pb2.SessionState, "SESSION_STATE")
+ROLE = Wire(Role, capabilities_pb2.Role, "ROLE")
 EXECUTION_STATE = Wire(ExecutionState, execution_pb2.ExecutionState, "EXECUTION_STATE")
 ON_DISCONNECT = Wire(OnDisconnect, execution_pb2.OnDisconnect, "ON_DISCONNECT")
 ON_SHELL_EXIT = Wire(OnShellExit, session_pb2.OnShellExit, "ON_SHELL_EXIT")

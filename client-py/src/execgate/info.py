@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ._time import from_timestamp
 from .budget import BudgetReport, read_budget_report
-from .enums import EXECUTION_STATE, SESSION_STATE, ExecutionState, SessionState
+from .enums import EXECUTION_STATE, ROLE, SESSION_STATE, ExecutionState, Role, SessionState
 from .outcome import Ending, read_ending
 from .v1 import capabilities_pb2, exec_pb2, execution_pb2, policy_pb2, session_pb2
 
@@ -120,6 +120,8 @@ class Capabilities:
     """Optional features that are on."""
     principal: str
     """Who the server takes the caller for."""
+    role: Role
+    """What it lets this caller do with the things of others."""
     message: capabilities_pb2.GetCapabilitiesResponse = field(repr=False)
     """All that the server said, also its limits and transports."""
 
@@ -189,6 +191,7 @@ def read_capabilities(message: capabilities_pb2.GetCapabilitiesResponse) -> Capa
         server_version=message.server_version,
         features=frozenset(message.features),
         principal=message.principal,
+        role=ROLE.read(message.role),
         message=message,
     )
 

@@ -249,3 +249,23 @@ async fn key_that_is_no_longer_good_is_told() {
     assert_eq!(error.reason(), Some(ErrorReason::Unauthenticated));
     assert!(error.to_string().contains("execgate key list"), "{error}");
 }
+
+#[tokio::test]
+async fn observer_sees_whose_things_it_names() {
+    let server = Server::start_with("[principals.\"watcher\"]\nrole = \"observer\"\n");
+    let plain = |name: &str| {
+        let builder = Client::builder().address(server.address.clone());
+        builder.token(key(&server, &["create", name]))
+    };
+    let worker = plain("worker").connect().await.unwrap();
+    worker.session().id("mine").await.unwrap();
+    let watcher = plain("watcher").owner("worker").connect().await.unwrap();
+    let role = watcher.capabilities().await.unwrap().role();
+    assert_eq!(role, execgate_client::proto::Role::Observer);
+    let seen = watcher.find_session("mine").await.unwrap();
+    assert_eq!(seen.describe().await.unwrap().principal, "worker");
+    let error = seen.close().await.unwrap_err();
+    assert_eq!(error.reason(), Some(ErrorReason::RoleRequired));
+    let error = plain("other").owner("\n").connect().await.unwrap_err();
+    assert!(matches!(error, Error::InvalidOwner { .. }), "{error:?}");
+}

@@ -43,6 +43,7 @@ class AsyncClient:
         resume: As for `execgate.Client`.
         retry: As for `execgate.Client`.
         trace: As for `execgate.Client`.
+        owner: As for `execgate.Client`.
         insecure_plaintext_token: As for `execgate.Client`.
 
     Raises:
@@ -59,6 +60,7 @@ class AsyncClient:
         resume: Resume = True,
         retry: RetryPolicy | None = None,
         trace: Trace = True,
+        owner: str = "",
         insecure_plaintext_token: bool = False,
     ) -> None:
         self._connection = AsyncConnection(
@@ -71,6 +73,7 @@ class AsyncClient:
                 resume=resume,
                 retry=retry,
                 trace=trace,
+                owner=owner,
             )
         )
 

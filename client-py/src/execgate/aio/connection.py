@@ -16,12 +16,12 @@ from .._calls import Call, Listing, Paged, PageOf, RunCall, StreamCall, StreamRe
 from .._channel import open_async_channel
 from .._checkpoint_calls import Answers
 from .._diagnosis import diagnose
+from .._metadata import awaited_metadata
 from .._resume import run_to_its_end
 from .._settings import Settings
 from .._status import disconnected, from_status, never_ready
 from .._steps import Steps, repeated
 from .._stubs import Stubs
-from .._trace import awaited_metadata
 from ..errors import (
     Cancelled,
     ClientClosed,
@@ -54,7 +54,7 @@ class AsyncConnection:
         self._settings = settings
         self.address = settings.address.url
         self.patience = settings.patience()
-        self._metadata = awaited_metadata(settings.token, settings.trace)
+        self._metadata = awaited_metadata(settings.token, settings.trace, settings.owner)
         # A channel belongs to the loop that runs when it is made.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channel: grpc.aio.Channel | None = None
