@@ -28,6 +28,7 @@ use data_encoding::HEXLOWER;
 use execgate_core::outcome::{LaunchFailureKind, ObservedBy};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::time::Instant;
 
 use super::remote::{self, Beside, Clock, Environment, MARKER_NAME, Orders, Standing, Survey};
 use super::{
@@ -305,6 +306,9 @@ impl DockerTransport {
         let mut ended = closed.unwrap_or_else(|error| {
             let container = helpers.target();
             tracing::warn!(container, %error, "a session's processes were not ended");
+            if leftovers == Leftovers::Kill && !self.owned.is_made() {
+                self.end_when_in_sight(marker.clone());
+            }
             Vec::new()
         });
         // The shell is the session itself, and not what it left behind.
@@ -324,6 +328,28 @@ impl DockerTransport {
                 // Who unpauses and stops it at once has done the same.
                 let _gone = remote::close(helpers.as_ref(), &marker, &[], Leftovers::Kill).await;
                 helpers.standing.end().await;
+            }
+        });
+    }
+}
+
+impl DockerTransport {
+    /// Ends what is in a container once the engine answers again.
+    fn end_when_in_sight(&self, marker: String) {
+        let helpers = Arc::clone(&self.helpers);
+        tokio::spawn(async move {
+            let limit = Instant::now() + remote::LATER_LIMIT;
+            while Instant::now() < limit {
+                tokio::time::sleep(remote::LATER_PAUSE).await;
+                match helpers.inside.watch.again().await {
+                    Some(ProcessEnd::Unknown) => {}
+                    // It has ended, and all in it.
+                    Some(_) => return,
+                    None => {
+                        remote::close_later(helpers, marker);
+                        return;
+                    }
+                }
             }
         });
     }

@@ -15,6 +15,7 @@
 mod beside;
 mod clock;
 mod input;
+mod later;
 mod orders;
 mod quote;
 mod standing;
@@ -24,6 +25,7 @@ mod wrapped;
 pub(super) use beside::{close, drop_program, forget, inspect, signal, waits_for_input};
 pub(super) use clock::Clock;
 pub(super) use input::open_input;
+pub(super) use later::{LATER_LIMIT, LATER_PAUSE, close_later};
 pub(super) use orders::{MAX_NOISE_BYTES, Orders, Preface, launch_error, loader};
 pub(super) use standing::Standing;
 pub(super) use survey::{Survey, survey};

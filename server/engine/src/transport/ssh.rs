@@ -352,6 +352,9 @@ impl Transport for SshTransport {
                 Err(error) => {
                     // What runs there now is out of reach: that much can be said.
                     tracing::warn!(target = %link.pool.target, %error, "session not cleaned up");
+                    if leftovers == Leftovers::Kill {
+                        remote::close_later(Arc::clone(&link.control), marker);
+                    }
                     Vec::new()
                 }
             }

@@ -15,8 +15,9 @@ use crate::error::Error;
 use crate::session::{SessionState, Shell, ShellSpec};
 use crate::transport::{Transport, TransportError};
 
-/// How long a session that asks for it tries to reach its target again.
-const RECONNECT_LIMIT: Duration = Duration::from_secs(30);
+/// How long a session that asks for it tries to reach its target again: with the time until
+/// a break is noticed, more than a network that is gone for a minute.
+const RECONNECT_LIMIT: Duration = Duration::from_secs(60);
 
 /// Time between two tries.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
