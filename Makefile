@@ -51,7 +51,7 @@ bench: ## Measure against the floor and a peer (bench/README.md)
 faults: ## Break everything that can be broken, and print a table (docs/faults.md)
 	@scripts/setup-tests --venv
 	@cargo build --locked --quiet -p execgate-server --bin execgate
-	@.venv/bin/python tests/py/faults.py $(ARGS)
+	@PYTHONPATH=tests/py .venv/bin/python -m faults $(ARGS)
 
 .PHONY: proto-lint
 proto-lint: ## Lint the API

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,8 @@ class Server:
         config: str = "",
         variables: Mapping[str, str] | None = None,
         listen: str = "127.0.0.1:0",
+        wrapper: Sequence[str] = (),
+        arguments: Sequence[str] = (),
     ) -> None:
         self.data_dir = folder / "data"
         self.data_dir.mkdir(mode=0o700, exist_ok=True)
@@ -41,10 +43,12 @@ class Server:
         settings.write_text(config)
         self.process = subprocess.Popen(
             [
+                *wrapper,
                 find_binary(),
                 "serve",
                 *("--listen", listen, "--listen", f"unix:{self.socket}"),
                 *("--data-dir", str(self.data_dir), "--config", str(settings)),
+                *arguments,
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
