@@ -102,7 +102,9 @@ impl Workspace {
             .await?;
         let mut index = work.index.take().unwrap_or_default();
         index.take(looked);
-        let mut writer = self.space.repository()?.writer();
+        let repository = self.space.repository()?;
+        let mut writer = repository.writer();
+        work.repository = Some(repository);
         loop {
             let unread = index.unread();
             if unread.is_empty() {
@@ -136,7 +138,10 @@ impl Workspace {
         files: &'a mut Option<(Files, u64)>,
     ) -> Result<(&'a mut Files, u64), Error> {
         if files.is_none() {
-            let started = Files::start(&self.transport, &self.directory).await?;
+            let transport = self.transport().ok_or_else(|| Error::CheckpointFailed {
+                reason: "its session is over".to_owned(),
+            })?;
+            let started = Files::start(&transport, &self.directory).await?;
             let looker = NEXT_LOOKER.fetch_add(1, Ordering::Relaxed);
             *files = Some((started, looker));
         }

@@ -71,7 +71,10 @@ impl Workspace {
     /// The session is over: its program ends, and what it knew goes with it.
     pub(crate) fn leave(self: Arc<Self>) {
         tokio::spawn(async move {
-            *self.files.lock().await = None;
+            let mut files = self.files.lock().await;
+            self.let_go();
+            *files = None;
+            drop(files);
             self.checkpoints.leave(&self.space).await;
         });
     }

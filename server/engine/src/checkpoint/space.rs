@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use data_encoding::HEXLOWER;
@@ -76,7 +76,8 @@ pub(crate) struct Checkpoints {
 pub(crate) struct Space {
     pub(super) key: Key,
     path: PathBuf,
-    repository: OnceLock<Arc<Repository>>,
+    /// There is one while somebody uses it: what is known of a workspace holds it.
+    repository: Mutex<Weak<Repository>>,
     listed: Mutex<BTreeMap<CheckpointId, Arc<Checkpoint>>>,
     /// How many were removed since room was last freed.
     removed: AtomicUsize,
@@ -96,6 +97,8 @@ pub(super) struct Work {
     pub(super) looker: u64,
     /// What it was written as.
     pub(super) tree: Option<ObjectId>,
+    /// Where it was written to, with its files open.
+    pub(super) repository: Option<Arc<Repository>>,
 }
 
 impl Checkpoints {
@@ -227,7 +230,7 @@ impl Space {
         Self {
             key,
             path,
-            repository: OnceLock::new(),
+            repository: Mutex::default(),
             listed: Mutex::default(),
             removed: AtomicUsize::new(0),
             gate: Arc::default(),
@@ -248,8 +251,12 @@ impl Space {
 
     /// Its repository; made where there is none.
     pub(super) fn repository(&self) -> io::Result<Arc<Repository>> {
-        if let Some(repository) = self.repository.get() {
-            return Ok(Arc::clone(repository));
+        let mut known = self
+            .repository
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(repository) = known.upgrade() {
+            return Ok(repository);
         }
         make_directory(&self.path.join(CATALOGUE))?;
         let about = self.path.join(ABOUT);
@@ -257,7 +264,8 @@ impl Space {
             write_whole(&about, &serde_json::to_vec(&self.key)?)?;
         }
         let opened = Arc::new(Repository::open(&self.path.join(REPOSITORY))?);
-        Ok(Arc::clone(self.repository.get_or_init(|| opened)))
+        *known = Arc::downgrade(&opened);
+        Ok(opened)
     }
 
     /// Its checkpoints.
@@ -323,7 +331,12 @@ impl Space {
 
     /// Bytes of its packs.
     pub(super) fn bytes(&self) -> u64 {
-        match self.repository.get() {
+        let known = self
+            .repository
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .upgrade();
+        match known {
             Some(repository) => repository.bytes(),
             None => bytes_in(&self.path.join(REPOSITORY).join("objects/pack")),
         }

@@ -2,7 +2,7 @@
 //! of them, asked for or before commands.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use execgate_core::audit::{
@@ -33,7 +33,8 @@ pub(crate) struct Workspace {
     pub(super) mode: CheckpointMode,
     pub(super) principal: Principal,
     pub(super) session: SessionId,
-    pub(super) transport: Arc<dyn Transport>,
+    /// The way to its target, until the session is over: whoever reads of it later holds none.
+    pub(super) transport: Mutex<Option<Arc<dyn Transport>>>,
     pub(super) recorder: Recorder,
     pub(super) redaction: Arc<SessionRedaction>,
     pub(super) checkpoints: Arc<Checkpoints>,
@@ -78,13 +79,26 @@ impl Workspace {
             mode: parts.mode,
             principal: parts.principal,
             session: parts.session,
-            transport: parts.transport,
+            transport: Mutex::new(Some(parts.transport)),
             recorder: parts.recorder,
             redaction: parts.redaction,
             checkpoints: Arc::clone(checkpoints),
             space,
             files: AsyncMutex::new(None),
         }
+    }
+
+    /// The way to its target; nothing when the session is over.
+    pub(super) fn transport(&self) -> Option<Arc<dyn Transport>> {
+        let transport = self.transport.lock();
+        transport.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets go of the way to its target, and of what that holds: a session that has ended can
+    /// be read for a long time.
+    pub(super) fn let_go(&self) {
+        let transport = self.transport.lock();
+        drop(transport.unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// When checkpoints are made by themselves.
