@@ -38,6 +38,8 @@ def half_open_client(world: World) -> str:
     port = free_port(network.here)
     address = f"{network.here}:{port}"
     world.arguments = ("--listen", address, "--insecure-plaintext-listeners")
+    if not world.full:
+        world.config = "[connections]\nkeep_alive = '3s'\nkeep_alive_timeout = '3s'\n"
     key = world.key("far")
     actions = (OnDisconnect.CANCEL, OnDisconnect.DETACH)
     followers: list[subprocess.Popen[bytes]] = []

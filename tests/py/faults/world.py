@@ -29,8 +29,8 @@ MEGABYTE = 1024 * 1024
 SEED = int(os.environ.get("FAULTS_SEED") or time.time())
 CHANCE = random.Random(SEED)  # noqa: S311 - nothing secret
 
-#: What the server takes to give a silent connection up: its `KEEP_ALIVE_PING`, its
-#: `KEEP_ALIVE_TIMEOUT`, and what a busy machine may add.
+#: What the server takes to give a silent connection up: `connections.keep_alive` and
+#: `keep_alive_timeout`, and what a busy machine may add.
 GIVEN_UP_SECONDS = 30 + 20 + 15
 
 #: How a session is answered whose server or target is gone.
