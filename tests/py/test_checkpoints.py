@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Connect
-from running_server import Server
+from running_server import LIMIT_SECONDS, Server
+from watching import descriptors, until_no_zombies
 
-from execgate import ChangeKind, CheckpointMode, CheckpointTrigger, FileType, NotFound
+from execgate import ChangeKind, CheckpointMode, CheckpointTrigger, Client, FileType, NotFound
 from execgate.checkpoints import FileState, OmittedFile
 from execgate.enums import OmissionReason
 
@@ -77,3 +79,31 @@ def test_checkpoints_are_listed_compared_and_forgotten(
         client.delete_checkpoint(last.checkpoint_id)
         with pytest.raises(NotFound, match="CHECKPOINT_NOT_FOUND"):
             client.get_checkpoint(last.checkpoint_id)
+
+
+def test_workspaces_that_nobody_uses_cost_no_process_and_no_descriptor(
+    own_server: Server, project: Path
+) -> None:
+    pid = own_server.process.pid
+
+    def used(name: str, client: Client) -> None:
+        folder = project / name
+        folder.mkdir()
+        folder.chmod(0o777)
+        with client.session(workspace=str(folder)) as session:
+            session.run("echo one >a")
+            session.checkpoint()
+
+    with own_server.client() as client:
+        # What is known of a few is kept.
+        for number in range(10):
+            used(f"first-{number}", client)
+        assert until_no_zombies(pid) == 0
+        before = descriptors(pid)
+        for number in range(10):
+            used(f"second-{number}", client)
+        assert until_no_zombies(pid) == 0
+        end = time.monotonic() + LIMIT_SECONDS
+        while descriptors(pid) > before + 4:
+            assert time.monotonic() < end, (before, descriptors(pid))
+            time.sleep(0.05)
