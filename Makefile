@@ -53,6 +53,12 @@ faults: ## Break everything that can be broken, and print a table (docs/faults.m
 	@cargo build --locked --quiet -p execgate-server --bin execgate
 	@PYTHONPATH=tests/py .venv/bin/python -m faults $(ARGS)
 
+.PHONY: soak
+soak: ## Do everything at random for 20 minutes; the server must stay as it was (ARGS='--minutes 3')
+	@scripts/setup-tests --venv
+	@cargo build --locked --quiet -p execgate-server --bin execgate
+	@PYTHONPATH=tests/py .venv/bin/python -m soak $(ARGS)
+
 .PHONY: proto-lint
 proto-lint: ## Lint the API
 	@source scripts/versions.sh && cd proto && npx --yes "$$BUF" lint
