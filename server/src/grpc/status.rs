@@ -204,7 +204,8 @@ impl Answer {
         match refusal {
             Refusal::Unauthenticated { reason } => {
                 Self::new(Code::Unauthenticated, Reason::Unauthenticated, reason).suggest(
-                    "send `authorization: Bearer TOKEN` with the token from the data directory",
+                    "send `authorization: Bearer TOKEN` with an API key, or on the server's machine \
+                     with the token from its data directory",
                 )
             }
             Refusal::CalledFromSession { reason } => {
