@@ -202,12 +202,15 @@ impl Answer {
     fn of_call(refusal: Refusal) -> Self {
         use ErrorReason as Reason;
         match refusal {
-            Refusal::Unauthenticated { reason } => {
-                Self::new(Code::Unauthenticated, Reason::Unauthenticated, reason).suggest(
-                    "send `authorization: Bearer TOKEN` with an API key, or on the server's machine \
+            Refusal::Unauthenticated { reason } => Self::new(
+                Code::Unauthenticated,
+                Reason::Unauthenticated,
+                reason,
+            )
+            .suggest(
+                "send `authorization: Bearer TOKEN` with an API key, or on the server's machine \
                      with the token from its data directory",
-                )
-            }
+            ),
             Refusal::CalledFromSession { reason } => {
                 Self::new(Code::PermissionDenied, Reason::CalledFromSession, reason)
             }
