@@ -59,6 +59,14 @@ soak: ## Do everything at random for 20 minutes; the server must stay as it was 
 	@cargo build --locked --quiet -p execgate-server --bin execgate
 	@PYTHONPATH=tests/py .venv/bin/python -m soak $(ARGS)
 
+# How long each target is fuzzed.
+MINUTES ?= 10
+
+.PHONY: fuzz
+fuzz: ## Fuzz everything in core that reads others' bytes (MINUTES=60 ARGS=redactor)
+	@EXECGATE_FUZZ_SECONDS=$$(($(MINUTES) * 60)) EXECGATE_FUZZ_SEED=$$(date +%s) \
+		cargo test --locked -p execgate-core --test fuzz -- --nocapture $(ARGS)
+
 .PHONY: proto-lint
 proto-lint: ## Lint the API
 	@source scripts/versions.sh && cd proto && npx --yes "$$BUF" lint
