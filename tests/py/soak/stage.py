@@ -18,7 +18,7 @@ from running_server import LIMIT_SECONDS, Server
 from sshd import Sshd
 from watching import Mark
 
-from execgate import Client, Result, Session
+from execgate import Client, ExecgateError, Result, Session
 from execgate.v1 import session_pb2, target_pb2
 from execgate.v1.session_pb2_grpc import SessionServiceStub
 
@@ -80,7 +80,13 @@ class Stage:
         metadata = (("authorization", f"Bearer {self.server.token}"),)
         with grpc.insecure_channel(self.server.address) as channel:
             create = SessionServiceStub(channel).CreateSession
-            answer = create(request, metadata=metadata, timeout=LIMIT_SECONDS)
+            try:
+                answer = create(request, metadata=metadata, timeout=LIMIT_SECONDS)
+            except grpc.RpcError as error:
+                # Its host is another act's to kill.
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                raise ExecgateError(str(error.details()), reason="TARGET_UNAVAILABLE") from error
         with client.get_session(answer.session.session_id) as opened:
             yield opened
 
