@@ -63,9 +63,9 @@ soak: ## Do everything at random for 20 minutes; the server must stay as it was 
 MINUTES ?= 10
 
 .PHONY: fuzz
-fuzz: ## Fuzz everything in core that reads others' bytes (MINUTES=60 ARGS=redactor)
+fuzz: ## Fuzz everything that reads others' bytes (MINUTES=60 ARGS=redactor)
 	@EXECGATE_FUZZ_SECONDS=$$(($(MINUTES) * 60)) EXECGATE_FUZZ_SEED=$$(date +%s) \
-		cargo test --locked -p execgate-core --test fuzz -- --nocapture $(ARGS)
+		cargo test --locked -p execgate-core -p execgate-server --test fuzz -- --nocapture $(ARGS)
 
 .PHONY: proto-lint
 proto-lint: ## Lint the API

@@ -47,7 +47,7 @@ pub struct Identity {
 
 /// Where a bearer comes from, as far as that decides what it may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Distance {
+pub enum Distance {
     /// From this machine.
     Loopback,
     /// From anywhere.
@@ -75,7 +75,7 @@ impl Identity {
     ///
     /// # Errors
     /// Why it is nobody's, in words that tell a caller nothing about others.
-    pub(crate) fn bearer(
+    pub fn bearer(
         &self,
         bearer: &str,
         distance: Distance,
