@@ -191,13 +191,11 @@ fn command(command: &FoundCommand) -> Value {
 mod tests {
     use super::*;
 
-    /// A policy file of its own.
-    fn file(name: &str, text: &str) -> std::path::PathBuf {
-        let dir = std::env::temp_dir().join(format!("execgate-policy-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        let path = dir.join(name);
-        fs::write(&path, text).unwrap();
-        path
+    /// A policy file of its own, as long as it is held.
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        file
     }
 
     const NO_RM: &str = "default = \"allow\"\nunresolved = \"deny\"\n\
@@ -205,9 +203,9 @@ mod tests {
         reason = \"use trash\"\nsuggest = \"trash x\"\n";
 
     fn checked(text: &str, line: &[&str], json: bool) -> (String, u8) {
-        let path = file("check.toml", text);
+        let file = file(text);
         let line: Vec<String> = line.iter().map(|word| (*word).to_owned()).collect();
-        check(&path, false, &line, json).unwrap()
+        check(file.path(), false, &line, json).unwrap()
     }
 
     #[test]
@@ -241,8 +239,8 @@ mod tests {
 
     #[test]
     fn a_bad_policy_is_refused_with_its_line() {
-        let path = file("bad.toml", &format!("{NO_RM}match = [\"ls\"]\n"));
-        let error = test(&path, false).unwrap_err().to_string();
+        let bad = file(&format!("{NO_RM}match = [\"ls\"]\n"));
+        let error = test(bad.path(), false).unwrap_err().to_string();
         assert!(
             error.contains("line 9: rule \"no-rm\", example \"ls\""),
             "{error}"

@@ -3,6 +3,8 @@
 use std::fs::{DirBuilder, File, OpenOptions, symlink_metadata};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -15,6 +17,11 @@ const DIRECTORY_MODE: u32 = 0o700;
 pub(super) const FILE_MODE: u32 = 0o600;
 /// The file whose lock says that the log is in use.
 const LOCK_NAME: &str = "lock";
+/// How long another holder of the lock may take to let it go: a program that a server was
+/// just starting when it ended holds it, too, until it has begun.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// Between two looks at it.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// A directory held by this process until dropped.
 #[derive(Debug)]
@@ -84,11 +91,17 @@ fn lock(dir: &Path) -> Result<File, AuditError> {
         .custom_flags(libc::O_NOFOLLOW)
         .open(&path)
         .map_err(AuditError::io("open", &path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(Errno::WOULDBLOCK) => Err(AuditError::Locked {
-            dir: dir.to_owned(),
-        }),
-        Err(errno) => Err(AuditError::errno("lock", &path)(errno)),
+    let begun = Instant::now();
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::WOULDBLOCK) if begun.elapsed() < LOCK_PATIENCE => thread::sleep(LOCK_PAUSE),
+            Err(Errno::WOULDBLOCK) => {
+                return Err(AuditError::Locked {
+                    dir: dir.to_owned(),
+                });
+            }
+            Err(errno) => return Err(AuditError::errno("lock", &path)(errno)),
+        }
     }
 }
