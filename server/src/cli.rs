@@ -105,11 +105,11 @@ pub struct Place {
 
     /// Directory for the token, keys and audit log
     /// [default: $XDG_STATE_HOME/execgate or ~/.local/state/execgate]
-    #[arg(long, env = "EXECGATE_DATA_DIR", value_name = "DIR")]
+    #[arg(long, env = "EXECGATE_DATA_DIR", value_name = "DIR", global = true)]
     pub data_dir: Option<PathBuf>,
 
     /// Configuration file (TOML)
-    #[arg(long, env = "EXECGATE_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "EXECGATE_CONFIG", value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 }
 

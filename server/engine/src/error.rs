@@ -23,7 +23,7 @@ pub enum Error {
         reason: String,
     },
     /// The caller's role does not cover this.
-    #[error("the role {} does not cover this", role.name())]
+    #[error("do this as {}: the role does not cover it", role.name())]
     RoleRequired {
         /// The caller's.
         role: Role,
