@@ -18,6 +18,9 @@ const MAX_AGENT_KEYS: usize = 5;
 /// Questions of a host that are answered with the password.
 const MAX_QUESTIONS: usize = 3;
 
+/// What an attempt comes to when the host says neither yes nor no.
+const NO_ANSWER: &str = "no answer";
+
 /// Logs in, or says what was tried.
 pub(super) async fn login(
     target: &str,
@@ -25,6 +28,7 @@ pub(super) async fn login(
     handle: &mut Handle<Client>,
 ) -> Result<(), TransportError> {
     let mut tried = Vec::new();
+    let mut refused = false;
     for credential in &host.credentials {
         let attempt = match credential {
             Credential::Agent(socket) => with_agent(socket, host, handle).await,
@@ -47,7 +51,17 @@ pub(super) async fn login(
         };
         match attempt {
             Ok(true) => return Ok(()),
-            Ok(false) => tried.push(format!("{} (refused)", name(credential))),
+            Ok(false) => {
+                refused = true;
+                tried.push(format!("{} (refused)", name(credential)));
+            }
+            // Nothing was said of a credential: a host that goes away, as one that restarts.
+            Err(reason) if reason == NO_ANSWER && handle.is_closed() && !refused => {
+                return Err(TransportError::Unreachable {
+                    target: target.to_owned(),
+                    reason: "it hung up during the login".to_owned(),
+                });
+            }
             Err(reason) => tried.push(format!("{} ({reason})", name(credential))),
         }
         if handle.is_closed() {
@@ -77,9 +91,15 @@ fn name(credential: &Credential) -> &'static str {
 }
 
 fn taken(result: Result<AuthResult, russh::Error>) -> Result<bool, String> {
-    result
-        .map(|result| result.success())
-        .map_err(|error| error.to_string())
+    match result {
+        Ok(AuthResult::Success) => Ok(true),
+        // A refusal names what may be tried instead; without one the connection is gone.
+        Ok(AuthResult::Failure {
+            remaining_methods, ..
+        }) if remaining_methods.is_empty() => Err(NO_ANSWER.to_owned()),
+        Ok(AuthResult::Failure { .. }) => Ok(false),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// How an RSA key signs for this host: never with SHA-1.
@@ -188,4 +208,25 @@ async fn with_password(
             .map_err(|error| error.to_string())?;
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use russh::{MethodKind, MethodSet};
+
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_that_names_what_else_may_be_tried_is_one() {
+        let failure = |methods: &[MethodKind]| {
+            taken(Ok(AuthResult::Failure {
+                remaining_methods: MethodSet::from(methods),
+                partial_success: false,
+            }))
+        };
+        assert_eq!(taken(Ok(AuthResult::Success)), Ok(true));
+        assert_eq!(failure(&[MethodKind::PublicKey]), Ok(false));
+        // What russh answers when the connection is gone.
+        assert_eq!(failure(&[]), Err(NO_ANSWER.to_owned()));
+    }
 }
