@@ -91,7 +91,8 @@ impl Workspace {
     ) -> Result<Captured, Error> {
         let settings = &self.checkpoints.settings;
         let (files, looker) = self.reach(files).await?;
-        let known = work.index.is_some() && work.looker == looker && work.rules == wanted.rules;
+        let patterns = wanted.rules.patterns();
+        let known = work.index.is_some() && work.looker == looker && work.patterns == patterns;
         let looked = files
             .look(&Question {
                 complete: wanted.complete || !known,
@@ -121,7 +122,7 @@ impl Workspace {
         });
         let omitted = omitted.collect();
         work.index = Some(index);
-        work.rules = wanted.rules.clone();
+        work.patterns = wanted.rules.patterns().to_vec();
         work.looker = looker;
         work.tree = wanted.scope.is_all().then_some(tree);
         Ok(Captured {

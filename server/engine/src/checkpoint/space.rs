@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use data_encoding::HEXLOWER;
-use execgate_core::checkpoint::{ObjectId, Rules};
+use execgate_core::checkpoint::ObjectId;
 use execgate_core::ids::{CheckpointId, Principal};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -91,8 +91,8 @@ pub(crate) struct Space {
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) index: Option<Index>,
-    /// By which rules it was looked at.
-    pub(super) rules: Rules,
+    /// By which patterns it was looked at. The rules themselves are a hundred times as large.
+    pub(super) patterns: Vec<String>,
     /// Which program looked last: only that one knows what happened since.
     pub(super) looker: u64,
     /// What it was written as.
