@@ -56,7 +56,7 @@ pub(super) async fn login(
                 tried.push(format!("{} (refused)", name(credential)));
             }
             // Nothing was said of a credential: a host that goes away, as one that restarts.
-            Err(reason) if reason == NO_ANSWER && handle.is_closed() && !refused => {
+            Err(_) if handle.is_closed() && !refused => {
                 return Err(TransportError::Unreachable {
                     target: target.to_owned(),
                     reason: "it hung up during the login".to_owned(),
