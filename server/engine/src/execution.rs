@@ -2,6 +2,8 @@
 //! request that started it and keeps what came out of it, up to a bound.
 
 mod collect;
+mod command;
+mod event;
 mod follower;
 mod journal;
 mod log;
@@ -9,26 +11,22 @@ mod read;
 mod retention;
 mod spill;
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use bytes::Bytes;
 use execgate_core::audit::{CommandKind, Digest, Origin};
-use execgate_core::framing;
 use execgate_core::ids::{CheckpointId, ExecutionId, SessionId};
 use execgate_core::outcome::{Channel, Ending};
 use tokio::sync::watch;
 
-use crate::checkpoint::CheckpointMode;
 use crate::error::Error;
 use crate::quotas::Hold;
-use crate::secrets::SecretReference;
 use crate::session::signals;
 use crate::transport::InputWait;
 pub use collect::{CollectedStream, ExecResult};
+pub use command::{Command, CommandLine, DEFAULT_GRACE, Overflow, Stdin, TimeoutAction};
+pub use event::{Event, EventKind, GapReason, Notice};
 pub use follower::Follower;
 use follower::Presence;
 use journal::Offsets;
@@ -38,213 +36,6 @@ pub use retention::{
     KEPT_EXECUTIONS, KEPT_FOR, RETAINED_BYTES, Retention, RetentionLimits, SPILLED_BYTES,
     SPILLED_BYTES_IN_ALL,
 };
-
-/// A command as a client asked for it; valid, but not yet judged.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Command {
-    /// What to run.
-    pub line: CommandLine,
-    /// Its standard input.
-    pub stdin: Stdin,
-    /// Its own time limit; the session's default where there is none.
-    pub timeout: Option<Duration>,
-    /// What happens at the limit.
-    pub timeout_action: TimeoutAction,
-    /// Time between two steps of the ladder.
-    pub grace: Duration,
-    /// Variables for this command alone.
-    pub env: BTreeMap<String, String>,
-    /// The operator's secrets in the environment of this command alone.
-    pub secrets: Vec<SecretReference>,
-    /// Working directory for this command alone.
-    pub cwd: Option<String>,
-    /// The session's generation that the caller means.
-    pub expected_generation: Option<u64>,
-    /// Whether to wait for the running execution instead of being refused.
-    pub queue_if_busy: bool,
-    /// What happens when its output exceeds what is kept.
-    pub overflow: Overflow,
-    /// Whether files are saved before it; as the session says where it does not.
-    pub checkpoint: Option<CheckpointMode>,
-    /// Where the request came from.
-    pub origin: Origin,
-}
-
-/// What happens when output exceeds what is kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Overflow {
-    /// The command is slowed: what no reader has had is not let go until the command is
-    /// being ended. Where nobody reads, it waits for a reader, or for its time limit.
-    #[default]
-    Backpressure,
-    /// The oldest output is let go, which later readers see as a gap.
-    Evict,
-}
-
-/// What a command says, and to whom.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum CommandLine {
-    /// A text for the session's shell.
-    Script(String),
-    /// A program and its arguments, run beside the shell; at least one word.
-    Argv(Vec<String>),
-}
-
-impl CommandLine {
-    /// The command as one text: arguments are quoted as a shell would need them.
-    #[must_use]
-    pub fn text(&self) -> Cow<'_, str> {
-        match self {
-            Self::Script(script) => Cow::Borrowed(script),
-            Self::Argv(words) => Cow::Owned(framing::join(words)),
-        }
-    }
-
-    /// What the audit log calls it.
-    #[must_use]
-    pub fn kind(&self) -> CommandKind {
-        match self {
-            Self::Script(_) => CommandKind::Script,
-            Self::Argv(_) => CommandKind::Argv,
-        }
-    }
-}
-
-/// What happens when a command reaches its time limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum TimeoutAction {
-    /// SIGINT, a grace, SIGTERM, a grace, SIGKILL.
-    #[default]
-    Ladder,
-    /// SIGKILL at once.
-    Kill,
-    /// Nothing but a notice.
-    Tell,
-}
-
-/// Time between two steps of the ladder where a command does not say: enough for a program
-/// to clean up.
-pub const DEFAULT_GRACE: Duration = Duration::from_secs(1);
-
-/// What a command can read.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub enum Stdin {
-    /// Nothing.
-    #[default]
-    Closed,
-    /// These bytes.
-    Inline(Bytes),
-    /// What is written while it runs.
-    Open,
-}
-
-/// One event of an execution.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// Counts the execution's events from 1.
-    pub sequence: u64,
-    /// When it was seen.
-    pub time: SystemTime,
-    /// What happened.
-    pub kind: EventKind,
-}
-
-/// What can happen in an execution.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EventKind {
-    /// The command is on its way into the shell; always the first event.
-    Started,
-    /// Output came.
-    Output {
-        /// On which channel.
-        channel: Channel,
-        /// Where it stands in the channel's redacted stream.
-        offset: u64,
-        /// The bytes.
-        data: Bytes,
-    },
-    /// Output was let go before this reader came to it.
-    Gap {
-        /// On which channel.
-        channel: Channel,
-        /// The first missing offset.
-        from: u64,
-        /// The next offset that is there.
-        to: u64,
-        /// Why it is missing.
-        reason: GapReason,
-    },
-    /// Something the reader should know.
-    Notice(Notice),
-    /// It is over; always the last event, once.
-    Finished(Arc<Ending>),
-}
-
-/// Why output is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GapReason {
-    /// What is kept reached its bound, and the oldest was let go.
-    Evicted,
-    /// It could not be written to disk, or not be read from there.
-    StorageFailed,
-}
-
-/// Things that happen around a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
-    /// The command's own time limit was reached.
-    TimeoutFired {
-        /// The limit.
-        limit: Duration,
-    },
-    /// The gate sent a signal.
-    SignalSent {
-        /// Its number.
-        signal: i32,
-        /// To how many processes or groups.
-        processes: usize,
-    },
-    /// The command waits for input.
-    InputWanted {
-        /// It was seen in a read; otherwise it is a guess.
-        observed: bool,
-        /// What is typed is not shown: most likely a password.
-        hidden: bool,
-    },
-    /// The command was stopped.
-    Stopped {
-        /// The signal that was sent.
-        signal: i32,
-    },
-    /// Files were saved before the command.
-    CheckpointMade {
-        /// The checkpoint.
-        checkpoint: CheckpointId,
-    },
-    /// The command was let go on.
-    Continued,
-    /// The shell had stopped itself and was told to go on.
-    ShellContinued,
-    /// The shell ended and another one took its place.
-    ShellRestarted {
-        /// The session's generation now.
-        generation: u64,
-        /// What the new shell does not have.
-        lost: String,
-    },
-    /// The session is lost with its shell.
-    SessionLost {
-        /// Why.
-        reason: String,
-    },
-    /// What is kept is full: the command waits until a reader has caught up.
-    OutputThrottled {
-        /// Bytes that are kept.
-        retained: u64,
-    },
-    /// The disk did not take output: from here on less of it is kept.
-    StorageFailed,
-}
 
 /// An execution of a session.
 #[derive(Debug)]

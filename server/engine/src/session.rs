@@ -21,33 +21,29 @@ mod ladder;
 mod pump;
 mod records;
 mod redaction;
+mod settings;
 mod shell;
 pub(crate) mod signals;
+mod state;
 mod watchdog;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use execgate_core::audit::{Origin, SessionLoss};
-use execgate_core::budget::OutputBudget;
-use execgate_core::ids::{CheckpointId, ExecutionId, Principal, SessionId};
+use execgate_core::ids::{ExecutionId, Principal, SessionId};
 use execgate_core::outcome::ObservedBy;
-use execgate_core::policy::{
-    Asked, Dialect, Judgement, Policy, PolicyStack, Question, SessionNames,
-};
+use execgate_core::policy::{Asked, Dialect, Judgement, PolicyStack, Question, SessionNames};
 use execgate_core::shell::ShellKind;
 use execgate_core::trace::TraceContext;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::checkpoint::{CheckpointMode, Workspace};
+use crate::checkpoint::Workspace;
 use crate::error::Error;
 use crate::execution::{CommandLine, Execution, RetentionLimits};
-use crate::isolation::{Demand, Isolation};
+use crate::isolation::Isolation;
 use crate::policy::OperatorPolicy;
-use crate::secrets::SecretReference;
-use crate::target::Target;
-use crate::transport::{EndedProcess, Job, Leftovers, WindowSize};
+use crate::transport::{EndedProcess, Job, WindowSize};
 pub(crate) use actor::{Actor, Context, StartRequest};
 pub use defaults::{SessionDefaults, SessionUpdate};
 pub(crate) use executions::{Executions, Place, QUEUE_LIMIT, Reserved};
@@ -55,190 +51,16 @@ pub(crate) use feed::Write;
 pub(crate) use records::Recorder;
 pub use redaction::AddedRedaction;
 pub(crate) use redaction::SessionRedaction;
+pub use settings::{OnShellExit, OnTransportLoss, SessionSettings, WantedShell};
 pub(crate) use shell::{Shell, ShellSpec};
+pub use state::{CloseReason, SessionSnapshot, SessionState};
 
 /// Messages that may wait for a session's task. Senders wait beyond it.
 pub(crate) const MAILBOX_MESSAGES: usize = 64;
 
-/// Output of background jobs that can be read between executions, in bytes: the least that
-/// a log keeps.
+/// Output of background jobs that is kept between executions, in bytes: the least that a log
+/// keeps.
 const BACKGROUND_BYTES: usize = 64 * 1024;
-
-/// What a session was created with.
-#[derive(Debug, Clone)]
-pub struct SessionSettings {
-    /// Where it runs.
-    pub target: Target,
-    /// The shell asked for.
-    pub shell: WantedShell,
-    /// Where the shell starts; the user's home where there is none.
-    pub cwd: Option<String>,
-    /// Variables added to the session's environment.
-    pub env: BTreeMap<String, String>,
-    /// The operator's secrets in the session's environment.
-    pub secrets: Vec<SecretReference>,
-    /// What is hidden beyond what the operator hides.
-    pub redaction: AddedRedaction,
-    /// A terminal of this size instead of pipes.
-    pub terminal: Option<WindowSize>,
-    /// The session's own policy; it can only narrow the operator's.
-    pub policy: Option<Policy>,
-    /// How much output Run returns where the request does not say.
-    pub output_budget: OutputBudget,
-    /// How long a command may run where it does not say.
-    pub default_timeout: Duration,
-    /// How long the session may be idle.
-    pub idle_ttl: Duration,
-    /// How long the session may live.
-    pub max_lifetime: Option<Duration>,
-    /// What to do when the shell ends by itself.
-    pub on_shell_exit: OnShellExit,
-    /// What to do when the connection to the target breaks.
-    pub on_transport_loss: OnTransportLoss,
-    /// What to do with background processes at close.
-    pub leftovers: Leftovers,
-    /// How it has to be kept apart.
-    pub fence: Demand,
-    /// The client's own notes.
-    pub labels: BTreeMap<String, String>,
-    /// The directory whose files checkpoints cover.
-    pub workspace: Option<String>,
-    /// When checkpoints are made by themselves.
-    pub checkpoints: CheckpointMode,
-    /// The checkpoint that the workspace begins with.
-    pub from_checkpoint: Option<CheckpointId>,
-    /// Where the request came from.
-    pub origin: Origin,
-}
-
-impl SessionSettings {
-    /// Whether a request with these settings repeats one with `other`.
-    pub(crate) fn repeats(&self, other: &Self) -> bool {
-        let policy = |settings: &Self| settings.policy.as_ref().map(Policy::content_hash);
-        // Debug prints every field, quoted and in order; policies have a hash for that, and
-        // values to be hidden are compared.
-        let text = |settings: &Self| {
-            format!(
-                "{:?}",
-                Self {
-                    policy: None,
-                    origin: Origin::default(),
-                    ..settings.clone()
-                }
-            )
-        };
-        self.target == other.target
-            && self.redaction == other.redaction
-            && policy(self) == policy(other)
-            && text(self) == text(other)
-    }
-}
-
-/// The shell that a session is asked to have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WantedShell {
-    /// The first that is found.
-    Best,
-    /// This one, a path or a name.
-    Named(String),
-    /// None: the session takes programs only.
-    Nothing,
-}
-
-impl WantedShell {
-    /// The path or name asked for.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        match self {
-            Self::Named(program) => Some(program),
-            Self::Best | Self::Nothing => None,
-        }
-    }
-}
-
-/// What to do when a shell ends by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnShellExit {
-    /// Start another one and say what was lost.
-    Restart,
-    /// The session is lost.
-    Lose,
-}
-
-/// What to do when the connection to a session's target breaks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum OnTransportLoss {
-    /// The session is lost.
-    #[default]
-    Lose,
-    /// Connect again and start another shell.
-    Reconnect,
-}
-
-/// Where a session is in its life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SessionState {
-    /// No command runs.
-    Ready,
-    /// A command runs.
-    Running(ExecutionId),
-    /// The connection broke; the target is being reached again. Commands wait.
-    Reconnecting,
-    /// Its processes are being ended.
-    Closing,
-    /// It is over.
-    Closed(CloseReason),
-    /// Its shell is gone for good.
-    Lost {
-        /// Why.
-        loss: SessionLoss,
-        /// Why, for people.
-        reason: String,
-    },
-}
-
-/// Why a session was closed on purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseReason {
-    /// Its owner asked for it.
-    Owner,
-    /// Nobody used it.
-    Idle,
-    /// It was as old as it may become.
-    Lifetime,
-    /// The server stops.
-    Shutdown,
-}
-
-impl CloseReason {
-    /// In words, as records have it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Owner => "closed by its owner",
-            Self::Idle => "it was idle",
-            Self::Lifetime => "its lifetime is over",
-            Self::Shutdown => "server shutdown",
-        }
-    }
-}
-
-/// What is known of a session now.
-#[derive(Debug, Clone)]
-pub struct SessionSnapshot {
-    /// Where it is in its life.
-    pub state: SessionState,
-    /// Counts the session's shells from 1.
-    pub generation: u64,
-    /// The shell's working directory, as last seen.
-    pub cwd: String,
-    /// The size of its terminal, where it has one.
-    pub terminal: Option<WindowSize>,
-    /// When a command last started or ended.
-    pub last_active: SystemTime,
-    /// When it ended, where it has.
-    pub ended: Option<SystemTime>,
-}
 
 /// A session of one principal.
 #[derive(Debug)]

@@ -10,7 +10,9 @@ mod readers;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
+use bytes::Bytes;
 use execgate_core::outcome::{Cause, ChannelTotals, ObservedBy, Outcome};
 use execgate_core::redact::RedactionCounts;
 

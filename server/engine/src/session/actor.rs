@@ -9,6 +9,7 @@ mod deadlines;
 mod endings;
 mod environment;
 mod nudges;
+mod output;
 mod reconnect;
 mod running;
 
@@ -17,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use execgate_core::audit::{AuditBody, ExecutionIntent, HashKey};
-use execgate_core::outcome::Channel;
 use execgate_core::pipeline::PipelineEvent;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -41,9 +41,6 @@ use running::{Beginning, Running};
 
 /// Silence after which held-back output is let go, so that prompts and progress show.
 const IDLE_FLUSH: Duration = Duration::from_millis(100);
-
-/// Output of background jobs kept between executions, in bytes.
-const BACKGROUND_BYTES: usize = 64 * 1024;
 
 /// Reads that empty the streams before a command starts; what a flooding background job
 /// writes beyond them counts to the command.
@@ -439,71 +436,6 @@ impl Actor {
             }
         }
         self.start_next().await;
-    }
-
-    /// Puts what the pipeline let go where it belongs.
-    async fn absorb(&mut self, events: &mut Vec<PipelineEvent>) {
-        self.last_output = Instant::now();
-        for event in events.drain(..) {
-            match event {
-                PipelineEvent::Output {
-                    channel: Channel::Background,
-                    ..
-                } => self.keep_background(event),
-                PipelineEvent::Output {
-                    channel,
-                    offset,
-                    data,
-                } => {
-                    if let Some(running) = &mut self.running {
-                        running.course.output(channel, offset, data);
-                        if running.input.is_some() {
-                            running.course.execution.note_input(None);
-                            running.watchdog.heard(self.last_output);
-                        }
-                    }
-                }
-                PipelineEvent::Ended(end) => {
-                    let totals = self
-                        .shell
-                        .as_ref()
-                        .map(|shell| shell.pump.pipeline.totals());
-                    let running = self.running.as_ref();
-                    // A marker for nobody: the trailer of a command that is over.
-                    let Some(running) = running else { continue };
-                    let ending = running.ending(&end, totals.unwrap_or_default());
-                    let cwd = running.cwd_after(&end);
-                    self.session.update(|now| now.cwd = cwd);
-                    self.complete(ending).await;
-                }
-                // An answer that came too late.
-                PipelineEvent::Environment(_) => {}
-            }
-        }
-    }
-
-    fn keep_background(&mut self, event: PipelineEvent) {
-        if let PipelineEvent::Output { channel, data, .. } = &event {
-            let offset = self.background_end;
-            self.background_end += data.len() as u64;
-            self.session.background().log.push(EventKind::Output {
-                channel: *channel,
-                offset,
-                data: data.clone(),
-            });
-        }
-        let bytes = |event: &PipelineEvent| match event {
-            PipelineEvent::Output { data, .. } => data.len(),
-            PipelineEvent::Ended(_) | PipelineEvent::Environment(_) => 0,
-        };
-        self.background_bytes += bytes(&event);
-        self.background.push_back(event);
-        while self.background_bytes > BACKGROUND_BYTES {
-            let Some(oldest) = self.background.pop_front() else {
-                break;
-            };
-            self.background_bytes -= bytes(&oldest);
-        }
     }
 
     /// Records how the running execution ended, then says so.
