@@ -39,7 +39,7 @@ check: setup ## Format, lints, types, documentation
 .PHONY: fmt
 fmt: setup ## Format everything
 	cargo fmt --all
-	.venv/bin/ruff format client-py tests/py scripts/reference
+	.venv/bin/ruff format client-py tests/py scripts/reference bench/python
 	cd bench && cargo fmt
 
 .PHONY: bench

@@ -8,6 +8,8 @@ mod client;
 mod floor;
 mod memory;
 mod peer;
+#[expect(dead_code, reason = "its rows come next")]
+mod python;
 mod report;
 mod round_trip;
 mod server;
