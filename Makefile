@@ -47,6 +47,15 @@ bench: ## Measure against the floor and a peer (bench/README.md)
 	cargo build --locked --release -p execgate-server --bin execgate
 	cd bench && cargo run --locked --release -- $(ARGS)
 
+.PHONY: bench-micro
+bench-micro: ## Measure the rooms of the core, one by one (ARGS=redactor)
+	cargo bench --locked -p execgate-core --bench micro -- $(ARGS)
+
+.PHONY: instructions
+instructions: ## Count the instructions of the hot path (ARGS=--record writes them down)
+	@scripts/setup-tests
+	@scripts/instructions $(ARGS)
+
 .PHONY: faults
 faults: ## Break everything that can be broken, and print a table (docs/faults.md)
 	@scripts/setup-tests --venv
