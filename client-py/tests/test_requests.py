@@ -20,7 +20,7 @@ from execgate.v1 import exec_pb2, execution_pb2, policy_pb2, session_pb2, target
 
 def test_nothing_said_is_nothing_sent() -> None:
     empty = exec_pb2.ExecRequest(session_id="s", spec=execution_pb2.ExecutionSpec(script="true"))
-    assert exec_request("s", "true", ExecutionOptions()) == empty
+    assert exec_request("s", "", "true", ExecutionOptions()) == empty
     assert create_session_request(SessionOptions()) == session_pb2.CreateSessionRequest()
 
 
@@ -31,13 +31,12 @@ def test_everything_said_of_a_command_is_sent() -> None:
         env={"A": "1"},
         cwd="/tmp",  # noqa: S108 - only a name
         secrets={"TOKEN": "deploy"},
-        execution_id="e",
         queue_if_busy=True,
         expected_generation=0,
         on_disconnect=OnDisconnect.CANCEL,
     )
     budget = Budget(max_bytes=5, head=1, tail=2, grep="x", before=3, after=4, invert=True)
-    assert run_request("s", ["ls", "-l"], options, budget) == exec_pb2.RunRequest(
+    assert run_request("s", "e", ["ls", "-l"], options, budget) == exec_pb2.RunRequest(
         session_id="s",
         execution_id="e",
         spec=execution_pb2.ExecutionSpec(
@@ -63,7 +62,7 @@ def test_everything_said_of_a_command_is_sent() -> None:
 
 def test_open_stdin_is_not_an_empty_one() -> None:
     specs = [
-        exec_request("s", "cat", ExecutionOptions(stdin=stdin)).spec
+        exec_request("s", "", "cat", ExecutionOptions(stdin=stdin)).spec
         for stdin in (None, b"", Stdin.OPEN)
     ]
     assert [spec.WhichOneof("stdin") for spec in specs] == [None, "inline", "open"]

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from execgate import (
     Cause,
@@ -243,3 +244,5 @@ def test_times_are_utc() -> None:
     message.end_time.FromSeconds(0)
     epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
     assert read_ending(message).end_time == epoch == from_timestamp(message.end_time)
+    for time in (Timestamp(seconds=1_767_225_600, nanos=999_999_999), Timestamp(seconds=-1)):
+        assert from_timestamp(time) == time.ToDatetime(tzinfo=timezone.utc)

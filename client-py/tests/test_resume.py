@@ -159,15 +159,18 @@ def test_everything_comes_once_however_it_is_cut() -> None:
     def admitted(event: events_pb2.ExecEvent) -> events_pb2.ExecEvent | None:
         return event if position.admit(event) else None
 
+    def news(channel: str, offset: int, data: bytes) -> tuple[int, bytes]:
+        return position.news(output(channel, offset, data).output)
+
     assert admitted(started()) == started()
     assert admitted(started()) is None
-    assert admitted(output("STDOUT", 2, b"cd")) == output("STDOUT", 2, b"cd")
-    assert admitted(output("STDOUT", 0, b"abcd")) is None
-    assert admitted(output("STDOUT", 3, b"def")) == output("STDOUT", 4, b"ef")
+    assert news("STDOUT", 2, b"cd") == (2, b"cd")
+    assert news("STDOUT", 0, b"abcd") == (4, b"")
+    assert news("STDOUT", 3, b"def") == (4, b"ef")
     assert admitted(gap(4, 9)) == gap(6, 9)
     assert admitted(gap(6, 9)) is None
-    assert admitted(output("STDERR", 0, b"e")) == output("STDERR", 0, b"e")
-    assert admitted(output("STDOUT", 8, b"ij")) == output("STDOUT", 9, b"j")
+    assert news("STDERR", 0, b"e") == (0, b"e")
+    assert news("STDOUT", 8, b"ij") == (9, b"j")
     assert admitted(notice(1)) == notice(1)
     assert admitted(notice(1)) is None
     assert position.offsets == {OUT: 10, ERR: 1}
@@ -177,9 +180,9 @@ def test_everything_comes_once_however_it_is_cut() -> None:
 def test_missing_bytes_are_not_passed_over() -> None:
     position = Position()
     with pytest.raises(InternalError, match="without a gap"):
-        position.admit(output("STDOUT", 1, b"b"))
+        position.news(output("STDOUT", 1, b"b").output)
     # The session's own channel began before the execution.
-    assert position.admit(output("BACKGROUND", 7, b"x"))
+    assert position.news(output("BACKGROUND", 7, b"x").output) == (7, b"x")
 
 
 #: Valid text of every length, and everything that is not UTF-8.

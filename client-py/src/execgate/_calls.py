@@ -221,41 +221,41 @@ def run(
     session_id: str, command: Command, options: ExecutionOptions, budget: Budget | None
 ) -> RunCall:
     """Runs a command to its end, however long that takes."""
-    options, fresh = _identified(options)
+    execution_id, fresh = _identified(options)
 
     def read(response: exec_pb2.RunResponse) -> Result:
         result = read_result(response.result)
         # A call that was repeated finds what it started before.
-        return replace(result, deduplicated=False) if fresh else result
+        return replace(result, deduplicated=False) if fresh and result.deduplicated else result
 
     call = Call(
         lambda stubs: stubs.executions.Run,
-        run_request(session_id, command, options, budget),
+        run_request(session_id, execution_id, command, options, budget),
         read,
         timeout=None,
-        execution_id=options.execution_id,
+        execution_id=execution_id,
     )
     return RunCall(call, session_id, options.resume)
 
 
 def execute(session_id: str, command: Command, options: ExecutionOptions) -> StreamCall:
     """Starts a command and follows it."""
-    options, fresh = _identified(options)
+    execution_id, fresh = _identified(options)
     return StreamCall(
         lambda stubs: stubs.executions.Exec,
-        exec_request(session_id, command, options),
-        options.execution_id,
+        exec_request(session_id, execution_id, command, options),
+        execution_id,
         options.resume,
         starts=True,
         fresh=fresh,
     )
 
 
-def _identified(options: ExecutionOptions) -> tuple[ExecutionOptions, bool]:
-    """The same with an id, and whether it was chosen here."""
+def _identified(options: ExecutionOptions) -> tuple[str, bool]:
+    """An execution's id, and whether it was chosen here."""
     if options.execution_id:
-        return options, False
-    return replace(options, execution_id=f"exe_{secrets.token_hex(_ID_BYTES)}"), True
+        return options.execution_id, False
+    return f"exe_{secrets.token_hex(_ID_BYTES)}", True
 
 
 def attach(

@@ -19,10 +19,10 @@ from ._position import Position
 from ._resume import Patience
 from .enums import CHANNEL, Channel
 from .errors import Cancelled, ExecgateError, InternalError
-from .events import Event, Gap, Output, Started, read_event
+from .events import Event, Gap, Output, Started, read_event, read_output
 from .result import Result
 from .text import TextDecoder
-from .v1 import exec_pb2
+from .v1 import events_pb2, exec_pb2
 
 
 class Following:
@@ -113,10 +113,7 @@ class Following:
     def take(self, response: StreamResponse) -> Event | None:
         """What a response says. None: nothing that a reader need see."""
         message = response.event
-        if not self._position.admit(message):
-            return None
-        self._attempts.progress()
-        event = read_event(message)
+        event = self._news(message)
         if event is None:
             return None
         if isinstance(event, Started) and self._call.fresh:
@@ -124,6 +121,19 @@ class Following:
             event = replace(event, deduplicated=False)
         self._collector.add(event)
         return event
+
+    def _news(self, message: events_pb2.ExecEvent) -> Event | None:
+        """The event, without what was had before. None: nothing that a reader need see."""
+        if message.HasField("output"):
+            offset, data = self._position.news(message.output)
+            if not data:
+                return None
+            self._attempts.progress()
+            return read_output(message, offset, data)
+        if not self._position.admit(message):
+            return None
+        self._attempts.progress()
+        return read_event(message)
 
     def close(self) -> None:
         """Ends the following."""

@@ -27,14 +27,8 @@ class Position:
         self.notices_seen = notices_seen
 
     def admit(self, event: events_pb2.ExecEvent) -> bool:
-        """Whether there is news in an event; cuts off what is none.
-
-        Raises:
-            InternalError: Bytes are missing of which no gap was told.
-        """
+        """Whether there is news in an event that is no output; cuts off what is none."""
         which = event.WhichOneof("kind")
-        if which == "output":
-            return self._admit_output(event.output)
         if which == "started":
             again, self.started = self.started, True
             return not again
@@ -52,16 +46,21 @@ class Position:
             return news
         return True
 
-    def _admit_output(self, output: events_pb2.Output) -> bool:
-        known = self.offsets.get(output.channel, 0)
-        if output.offset > known:
+    def news(self, output: events_pb2.Output) -> tuple[int, bytes]:
+        """The bytes of an output that are new, and where they begin.
+
+        Raises:
+            InternalError: Bytes are missing of which no gap was told.
+        """
+        # Read once: each reading of `data` copies it.
+        channel, offset, data = output.channel, output.offset, output.data
+        known = self.offsets.get(channel, 0)
+        if offset > known:
             # What comes between commands counts from the session's beginning.
-            if output.channel != types_pb2.CHANNEL_BACKGROUND:
+            if channel != types_pb2.CHANNEL_BACKGROUND:
                 raise InternalError("the server left out output without a gap")
-            known = output.offset
-        skip = known - output.offset
-        if skip:
-            output.data = output.data[skip:]
-            output.offset = known
-        self.offsets[output.channel] = known + len(output.data)
-        return bool(output.data)
+            known = offset
+        elif offset < known:
+            data = data[known - offset :]
+        self.offsets[channel] = known + len(data)
+        return known, data

@@ -103,12 +103,12 @@ def execution_spec(command: Command, options: ExecutionOptions) -> execution_pb2
 
 
 def exec_request(
-    session_id: str, command: Command, options: ExecutionOptions
+    session_id: str, execution_id: str, command: Command, options: ExecutionOptions
 ) -> exec_pb2.ExecRequest:
     """A request to start a command and follow it."""
     return exec_pb2.ExecRequest(
         session_id=session_id,
-        execution_id=options.execution_id,
+        execution_id=execution_id,
         spec=execution_spec(command, options),
         queue_if_busy=options.queue_if_busy,
         expected_generation=options.expected_generation,
@@ -117,12 +117,16 @@ def exec_request(
 
 
 def run_request(
-    session_id: str, command: Command, options: ExecutionOptions, budget: Budget | None
+    session_id: str,
+    execution_id: str,
+    command: Command,
+    options: ExecutionOptions,
+    budget: Budget | None,
 ) -> exec_pb2.RunRequest:
     """A request to run a command to its end."""
     return exec_pb2.RunRequest(
         session_id=session_id,
-        execution_id=options.execution_id,
+        execution_id=execution_id,
         spec=execution_spec(command, options),
         queue_if_busy=options.queue_if_busy,
         expected_generation=options.expected_generation,

@@ -17,6 +17,8 @@ MAX_DURATION_SECONDS = 315_576_000_000
 
 _NANOS = 1_000_000_000
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
 
 def to_duration(value: Seconds | None) -> Duration | None:
     """A duration for the wire; whether it makes sense is the server's to say."""
@@ -50,4 +52,5 @@ def from_duration(value: Duration) -> float:
 
 def from_timestamp(value: Timestamp) -> datetime:
     """A time from the wire, in UTC."""
-    return value.ToDatetime(tzinfo=timezone.utc)
+    # As ToDatetime does, which takes several times as long: each event has a time.
+    return _EPOCH + timedelta(seconds=value.seconds, microseconds=value.nanos // 1000)

@@ -163,10 +163,9 @@ Event = Union[Started, Output, Gap, Notice, Finished]
 def read_event(message: events_pb2.ExecEvent) -> Event | None:
     """An event from the wire. None: nothing that a caller need see."""
     which = message.WhichOneof("kind")
-    time = from_timestamp(message.time) if message.HasField("time") else None
     if which == "output":
-        output = message.output
-        return Output(CHANNEL.read(output.channel), output.offset, output.data, time)
+        return read_output(message, message.output.offset, message.output.data)
+    time = from_timestamp(message.time) if message.HasField("time") else None
     if which == "started":
         started = message.started
         return Started(
@@ -191,6 +190,12 @@ def read_event(message: events_pb2.ExecEvent) -> Event | None:
     if which == "finished":
         return Finished(read_ending(message.finished), time)
     return None
+
+
+def read_output(message: events_pb2.ExecEvent, offset: int, data: bytes) -> Output:
+    """A piece of output from the wire, of which this much counts."""
+    time = from_timestamp(message.time) if message.HasField("time") else None
+    return Output(CHANNEL.read(message.output.channel), offset, data, time)
 
 
 def read_notice(message: events_pb2.Notice) -> Notice:
