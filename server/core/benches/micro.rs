@@ -13,7 +13,7 @@ use execgate_core::audit::{AuditBody, decode_line};
 use execgate_core::budget::{Grep, GrepMode, OutputBudget, Select};
 use execgate_core::pipeline::{Pipeline, Stream};
 use execgate_core::policy::{Policy, PolicyStack};
-use execgate_core::redact::{RedactionRules, Redactor, Secret};
+use execgate_core::redact::{RedactionRules, Redactor, Secret, redact_text};
 
 use log_text::{CHUNK_BYTES, log_text};
 use one_command::{Fault, Gate};
@@ -78,14 +78,14 @@ fn framing(criterion: &mut Criterion) {
             bencher.iter(|| gate.frame(black_box(script), &token));
         });
     }
-    group.bench_function("answer", |bencher| {
+    group.finish();
+    criterion.bench_function("framing/answer", |bencher| {
         bencher.iter(|| {
             let token = gate.next_token();
             let answer = gate.answer(&token, b"hello\n");
             gate.read(&token, answer).is_ok()
         });
     });
-    group.finish();
 }
 
 fn policy(criterion: &mut Criterion) {
@@ -156,6 +156,12 @@ fn redactor(criterion: &mut Criterion) {
                 );
             });
         }
+    }
+    for (name, script) in SCRIPTS {
+        group.throughput(Throughput::Bytes(script.len() as u64));
+        group.bench_function(format!("command/{name}"), |bencher| {
+            bencher.iter(|| redact_text(&builtin, black_box(script)));
+        });
     }
     group.finish();
 }
