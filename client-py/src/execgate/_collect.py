@@ -66,6 +66,8 @@ class Collector:
             kept = self._kept.get(totals.channel)
             if kept is not None:
                 kept.skip(totals.total_bytes)
+        for kept in self._kept.values():
+            kept.trim()
         return Result(
             session_id=self._session_id,
             execution_id=started.execution_id,
@@ -89,6 +91,7 @@ class _Kept:
         self._head: list[bytes] = []
         self._head_room = max_bytes - max_bytes // 2
         self._tail: deque[bytes] = deque()
+        self._tail_bytes = 0
         self._tail_room = max_bytes // 2
         self._next_offset = 0
         self._dropped = 0
@@ -105,9 +108,17 @@ class _Kept:
             data = data[len(head) :]
         if data:
             self._tail.append(data)
-            self._tail_room -= len(data)
-        while self._tail_room < 0:
-            self._drop(min(-self._tail_room, len(self._tail[0])))
+            self._tail_bytes += len(data)
+        # Whole pieces only: to cut one is to copy it, at each piece that comes.
+        while self._tail and self._tail_bytes - len(self._tail[0]) >= self._tail_room:
+            self._drop(len(self._tail.popleft()))
+
+    def trim(self) -> None:
+        """Nothing more will come: lets go of what is above the bound."""
+        surplus = self._tail_bytes - self._tail_room
+        if surplus > 0:
+            self._tail[0] = self._tail[0][surplus:]
+            self._drop(surplus)
 
     def skip(self, offset: int) -> None:
         """Notes that everything before `offset` that was not added is missing."""
@@ -122,9 +133,6 @@ class _Kept:
         return b"".join((*self._head, marker, *self._tail))
 
     def _drop(self, count: int) -> None:
-        first = self._tail.popleft()
-        if count < len(first):
-            self._tail.appendleft(first[count:])
-        self._tail_room += count
+        self._tail_bytes -= count
         self._dropped += count
         self.omitted += count
