@@ -43,7 +43,7 @@ fmt: setup ## Format everything
 	cd bench && cargo fmt
 
 .PHONY: bench
-bench: ## Measure against the floor and a peer (bench/README.md)
+bench: ## Measure against the floor and the peers (bench/README.md; ARGS=--quick)
 	cargo build --locked --release -p execgate-server --bin execgate
 	cd bench && cargo run --locked --release -- $(ARGS)
 

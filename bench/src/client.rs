@@ -1,6 +1,9 @@
 //! One client for execgate and the floor: the generated one, with the token on each call.
 
+use std::time::{Duration, Instant};
+
 use execgate_proto::MAX_MESSAGE_BYTES;
+pub(crate) use execgate_proto::v1::create_session_request::Target;
 use execgate_proto::v1::exec_event::Kind;
 use execgate_proto::v1::exec_service_client::ExecServiceClient;
 use execgate_proto::v1::session_service_client::SessionServiceClient;
@@ -12,6 +15,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use crate::Result;
+use crate::race::Contender;
 
 /// Where a server is.
 #[derive(Debug, Clone)]
@@ -64,28 +68,29 @@ impl Client {
         })
     }
 
-    /// Opens a session of this name.
+    /// Opens a local session of this name.
     pub(crate) async fn open(&mut self, session: &str) -> Result<()> {
+        self.open_on(session, None).await
+    }
+
+    /// Opens a session of this name somewhere.
+    pub(crate) async fn open_on(&mut self, session: &str, target: Option<Target>) -> Result<()> {
         let request = pb::CreateSessionRequest {
             session_id: session.to_owned(),
+            target,
             ..pb::CreateSessionRequest::default()
         };
         self.sessions.create_session(request).await?;
         Ok(())
     }
 
-    /// Opens a session of this name on a host profile.
-    pub(crate) async fn open_through_ssh(&mut self, session: &str, profile: &str) -> Result<()> {
-        let target = pb::SshTarget {
-            profile: profile.to_owned(),
-            ..pb::SshTarget::default()
-        };
-        let request = pb::CreateSessionRequest {
+    /// Closes a session.
+    pub(crate) async fn close(&mut self, session: &str) -> Result<()> {
+        let request = pb::CloseSessionRequest {
             session_id: session.to_owned(),
-            target: Some(pb::create_session_request::Target::Ssh(target)),
-            ..pb::CreateSessionRequest::default()
+            ..pb::CloseSessionRequest::default()
         };
-        self.sessions.create_session(request).await?;
+        self.sessions.close_session(request).await?;
         Ok(())
     }
 
@@ -124,12 +129,173 @@ impl Client {
         }
     }
 
+    /// Runs a script and answers how long its first output took; waits for the end.
+    pub(crate) async fn first_output(&mut self, session: &str, text: &str) -> Result<Duration> {
+        let request = pb::ExecRequest {
+            session_id: session.to_owned(),
+            spec: Some(spec(text)),
+            ..pb::ExecRequest::default()
+        };
+        let start = Instant::now();
+        let mut events = self.exec.exec(request).await?.into_inner();
+        let mut first = None;
+        while let Some(message) = events.message().await? {
+            if let Some(Kind::Output(_)) = message.event.and_then(|event| event.kind) {
+                first = first.or_else(|| Some(start.elapsed()));
+            }
+        }
+        Ok(first.ok_or("there was no output")?)
+    }
+
+    /// Runs a script and throws away what it prints, for as long as it does; says when the
+    /// first has come.
+    pub(crate) async fn swallow(
+        &mut self,
+        session: &str,
+        text: &str,
+        flows: impl FnOnce(),
+    ) -> Result<()> {
+        let request = pb::ExecRequest {
+            session_id: session.to_owned(),
+            spec: Some(spec(text)),
+            ..pb::ExecRequest::default()
+        };
+        let mut events = self.exec.exec(request).await?.into_inner();
+        let mut flows = Some(flows);
+        while let Some(message) = events.message().await? {
+            if let Some(Kind::Output(_)) = message.event.and_then(|event| event.kind)
+                && let Some(flows) = flows.take()
+            {
+                flows();
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks what the policy says to a script.
+    pub(crate) async fn judge(&mut self, session: &str, text: &str) -> Result<()> {
+        let request = pb::EvaluatePolicyRequest {
+            session_id: session.to_owned(),
+            spec: Some(spec(text)),
+            ..pb::EvaluatePolicyRequest::default()
+        };
+        self.exec.evaluate_policy(request).await?;
+        Ok(())
+    }
+
+    /// Reads so many bytes from memory, in chunks of this size; only the floor has it.
+    pub(crate) async fn memory(&mut self, bytes: u64, chunk: u64) -> Result<u64> {
+        let request = pb::AttachRequest {
+            execution_id: format!("{bytes}/{chunk}"),
+            ..pb::AttachRequest::default()
+        };
+        let mut events = self.exec.attach(request).await?.into_inner();
+        let mut came = 0;
+        while let Some(message) = events.message().await? {
+            if let Some(Kind::Output(output)) = message.event.and_then(|event| event.kind) {
+                came += output.data.len() as u64;
+            }
+        }
+        Ok(came)
+    }
+
     /// The empty RPC; only the floor has it.
     pub(crate) async fn nothing(&mut self) -> Result<()> {
         self.exec
             .get_execution(pb::GetExecutionRequest::default())
             .await?;
         Ok(())
+    }
+}
+
+/// A host profile of the server's configuration.
+pub(crate) fn through_ssh(profile: &str) -> Target {
+    Target::Ssh(pb::SshTarget {
+        profile: profile.to_owned(),
+        ..pb::SshTarget::default()
+    })
+}
+
+/// A container that runs.
+pub(crate) fn in_container(name: &str) -> Target {
+    let container = pb::DockerContainer {
+        name: name.to_owned(),
+    };
+    Target::Docker(pb::DockerTarget {
+        source: Some(pb::docker_target::Source::Container(container)),
+        ..pb::DockerTarget::default()
+    })
+}
+
+/// How a client asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Call {
+    /// The empty RPC.
+    Nothing,
+    /// One answer at the end.
+    Run,
+    /// Events as they come.
+    Exec,
+}
+
+impl Call {
+    /// A word for ids of sessions.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Run => "run",
+            Self::Exec => "exec",
+        }
+    }
+}
+
+/// A client with a session, as one who takes turns.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    client: Client,
+    session: String,
+    call: Call,
+}
+
+impl Caller {
+    /// Connects; the session is there, or a floor's, which makes it.
+    pub(crate) async fn connect(address: &Address, session: &str, call: Call) -> Result<Self> {
+        Ok(Self {
+            client: Client::connect(address).await?,
+            session: session.to_owned(),
+            call,
+        })
+    }
+
+    /// Connects and opens the session.
+    pub(crate) async fn open(
+        address: &Address,
+        session: &str,
+        target: Option<Target>,
+        call: Call,
+    ) -> Result<Self> {
+        let mut caller = Self::connect(address, session, call).await?;
+        caller.client.open_on(session, target).await?;
+        Ok(caller)
+    }
+}
+
+#[tonic::async_trait(?Send)]
+impl Contender for Caller {
+    async fn once(&mut self, script: &str) -> Result<()> {
+        match self.call {
+            Call::Nothing => self.client.nothing().await,
+            Call::Run => self.client.run(&self.session, script).await,
+            Call::Exec => self.client.exec(&self.session, script).await.map(|_| ()),
+        }
+    }
+
+    async fn stream(&mut self, script: &str, bytes: u64) -> Result<f64> {
+        let start = Instant::now();
+        match self.client.exec(&self.session, script).await? {
+            came if came == bytes => Ok(start.elapsed().as_secs_f64()),
+            came => Err(format!("{came} bytes came").into()),
+        }
     }
 }
 

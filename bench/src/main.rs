@@ -1,33 +1,52 @@
-//! Measures the server beside the floor (the least that any such server must do) and a
-//! peer, in one run and in turns, so that what disturbs the machine disturbs all of them.
+//! Measures the server beside the floor (the least that any such server must do) and what
+//! people would use instead, in one run and in turns, so that what disturbs the machine
+//! disturbs all of them.
 //!
-//! Nothing is asserted here: the numbers are printed and kept, people judge them.
+//! Nothing is asserted here: the numbers are printed, drawn and kept, and held against the
+//! targets; people judge them.
 
+mod at_once;
 mod audit;
 mod client;
+mod concurrency;
+mod disk;
+mod docker;
+mod first_byte;
 mod floor;
-mod memory;
+mod growth;
+mod held;
+mod large;
 mod peer;
-#[expect(dead_code, reason = "its rows come next")]
+mod plan;
+mod policy;
+mod processes;
 mod python;
+mod python_row;
+mod race;
 mod report;
 mod round_trip;
 mod server;
+mod sessions;
 mod shell;
+mod spawn;
 mod ssh;
 mod streaming;
+mod targets;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::plan::{FULL, Plan, QUICK};
 use crate::report::Report;
 use crate::server::{Audit, Server};
 
-/// Errors end the run and are printed; nothing handles them apart.
+/// Errors end a group and are printed; nothing handles them apart.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Measures execgate beside the floor and a peer.
+/// Measures execgate beside the floor and what people would use instead.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The server's binary, built with the release profile.
@@ -40,17 +59,30 @@ struct Arguments {
     /// Fewer and smaller measurements: a look, not a result.
     #[arg(long)]
     quick: bool,
-    /// Directory for the results as JSON.
+    /// Directory for the results.
     #[arg(long, default_value = "results")]
     results: PathBuf,
-    /// Sessions through SSH alone.
-    #[arg(long)]
-    ssh: bool,
-    /// What durable audit costs, alone.
-    #[arg(long)]
-    audit: bool,
+    /// These groups of rows alone.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Group>,
     #[command(subcommand)]
     role: Option<Role>,
+}
+
+/// What is measured together, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Group {
+    RoundTrip,
+    FirstByte,
+    Large,
+    Policy,
+    Concurrency,
+    Audit,
+    Streaming,
+    Ssh,
+    Docker,
+    Growth,
+    Sessions,
 }
 
 /// What this program is, if not the one who measures.
@@ -64,46 +96,15 @@ enum Role {
         /// Where it listens: Unix socket.
         socket: PathBuf,
     },
+    /// A client that takes all that comes.
+    #[command(hide = true)]
+    Flood {
+        /// Where the server is.
+        uri: String,
+        /// The session that floods.
+        session: String,
+    },
 }
-
-/// How much is measured.
-#[derive(Debug, Clone, Copy)]
-struct Plan {
-    /// Turns that every contender gets.
-    turns: usize,
-    /// Commands in a turn, where one takes some hundred microseconds.
-    commands: usize,
-    /// Commands in a turn of the peer, where one takes some ten milliseconds.
-    slow_commands: usize,
-    /// Bytes of one stream.
-    stream_bytes: u64,
-    /// Streams of every contender.
-    streams: usize,
-    /// Idle sessions whose memory is taken.
-    idle_sessions: usize,
-    /// Sessions that run commands at the same time.
-    parallel_sessions: usize,
-}
-
-const FULL: Plan = Plan {
-    turns: 10,
-    commands: 500,
-    slow_commands: 20,
-    stream_bytes: 200_000_000,
-    streams: 5,
-    idle_sessions: 100,
-    parallel_sessions: 32,
-};
-
-const QUICK: Plan = Plan {
-    turns: 3,
-    commands: 200,
-    slow_commands: 5,
-    stream_bytes: 50_000_000,
-    streams: 2,
-    idle_sessions: 20,
-    parallel_sessions: 8,
-};
 
 /// The servers that are measured in turns.
 #[derive(Debug)]
@@ -115,51 +116,108 @@ struct Servers {
     floor: Server,
 }
 
-// One thread, as an agent's client has; on few cores more of them only get in the way.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    match arguments.role {
-        Some(Role::Floor { port, socket }) => floor::serve(port, &socket).await,
-        None => measure(arguments).await,
+    // One thread, as an agent's client has; on few cores more of them only get in the way.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    match &arguments.role {
+        Some(Role::Floor { port, socket }) => runtime.block_on(floor::serve(*port, socket)),
+        Some(Role::Flood { uri, session }) => {
+            runtime.block_on(concurrency::flood(uri.clone(), session))
+        }
+        None => {
+            if arguments.groups().contains(&Group::Docker) {
+                name_engine();
+            }
+            // Servers inherit it: a session takes some descriptors.
+            let files = getrlimit(Resource::Nofile).maximum;
+            let all = Rlimit {
+                current: files,
+                maximum: files,
+            };
+            setrlimit(Resource::Nofile, all)?;
+            runtime.block_on(measure(&arguments))
+        }
     }
 }
 
-async fn measure(arguments: Arguments) -> Result<()> {
-    let plan = if arguments.quick { QUICK } else { FULL };
-    let mut report = Report::new(arguments.quick);
-    if arguments.audit {
-        audit::measure(&servers(&arguments).await?, plan, &mut report).await?;
-    } else {
-        if !arguments.ssh {
-            local(&arguments, plan, &mut report).await?;
-        }
-        eprintln!("through SSH");
-        ssh::measure(&arguments.server, plan, &mut report).await?;
+/// Puts the Docker engine into the variable by which clients and the peer find it. Where there
+/// is none, the variable stays as it is, and the group says so.
+fn name_engine() {
+    match docker::find_engine() {
+        // SAFETY: this is the only thread so far.
+        Ok(host) => unsafe { std::env::set_var("DOCKER_HOST", host) },
+        Err(error) => eprintln!("no Docker engine: {error}"),
     }
+}
+
+impl Arguments {
+    fn groups(&self) -> Vec<Group> {
+        let all = Group::value_variants().iter().copied();
+        all.filter(|group| self.only.is_empty() || self.only.contains(group))
+            .collect()
+    }
+}
+
+async fn measure(arguments: &Arguments) -> Result<()> {
+    let plan = if arguments.quick { QUICK } else { FULL };
+    let mut report = Report::new(arguments.quick, &arguments.server);
+    for group in arguments.groups() {
+        let start = Instant::now();
+        eprintln!("{group:?}");
+        // What a group has measured before it failed stays.
+        if let Err(error) = group.measure(arguments, plan, &mut report).await {
+            let name = format!("{group:?}");
+            report.left_out(&name, "the rest", &error.to_string());
+        }
+        eprintln!("{group:?}: {:.0} s", start.elapsed().as_secs_f64());
+    }
+    let targets = targets::judge(&report, plan);
+    report.close(targets);
     print!("{report}");
-    let kept = report.keep(&arguments.results)?;
-    println!("\nkept in {}", kept.display());
+    for kept in report.keep(&arguments.results)? {
+        println!("kept in {}", kept.display());
+    }
     Ok(())
 }
 
-async fn servers(arguments: &Arguments) -> Result<Servers> {
-    Ok(Servers {
-        execgate: Server::execgate(&arguments.server, Audit::Durable).await?,
-        unsynced: Server::execgate(&arguments.server, Audit::Written).await?,
-        floor: Server::floor().await?,
-    })
+impl Group {
+    async fn measure(self, arguments: &Arguments, plan: Plan, report: &mut Report) -> Result<()> {
+        let program = std::path::absolute(&arguments.server)?;
+        let program = program.as_path();
+        match self {
+            Self::RoundTrip => {
+                round_trip::measure(&Servers::start(program).await?, plan, report).await
+            }
+            Self::FirstByte => {
+                first_byte::measure(&Servers::start(program).await?, plan, report).await
+            }
+            Self::Large => large::measure(&Servers::start(program).await?, plan, report).await,
+            Self::Policy => {
+                let servers = Servers::start(program).await?;
+                policy::measure(program, &servers, plan, report).await
+            }
+            Self::Concurrency => {
+                concurrency::measure(&Servers::start(program).await?, plan, report).await
+            }
+            Self::Audit => audit::measure(program, plan, report).await,
+            Self::Streaming => streaming::measure(program, plan, report).await,
+            Self::Ssh => ssh::measure(program, plan, report).await,
+            Self::Docker => docker::measure(program, plan, report).await,
+            Self::Growth => growth::measure(program, plan, report).await,
+            Self::Sessions => sessions::measure(program, plan, report).await,
+        }
+    }
 }
 
-/// Sessions on this machine.
-async fn local(arguments: &Arguments, plan: Plan, report: &mut Report) -> Result<()> {
-    eprintln!("memory");
-    memory::measure(&arguments.server, plan, report).await?;
-    let servers = servers(arguments).await?;
-    eprintln!("round trips");
-    round_trip::measure(&servers, plan, report).await?;
-    eprintln!("durable audit");
-    audit::measure(&servers, plan, report).await?;
-    eprintln!("streams");
-    streaming::measure(&servers, plan, report).await
+impl Servers {
+    async fn start(program: &std::path::Path) -> Result<Self> {
+        Ok(Self {
+            execgate: Server::execgate(program, Audit::Durable).await?,
+            unsynced: Server::execgate(program, Audit::Written).await?,
+            floor: Server::floor().await?,
+        })
+    }
 }

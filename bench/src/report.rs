@@ -1,15 +1,19 @@
-//! What was measured: samples by table and row, printed as medians, tails and ratios to the
-//! row that each is compared with, and kept as JSON.
+//! What was measured: samples by table and row, each row with the one that it is compared
+//! with, what was left out and why, and what became of the targets.
 
-use std::fmt;
+mod machine;
+mod plot;
+mod print;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::Result;
+use crate::targets::Target;
+use machine::Machine;
 
 /// What a sample counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -23,6 +27,10 @@ pub(crate) enum Unit {
     Bandwidth,
     /// Bytes; less is better.
     Bytes,
+    /// A number of things; less is better.
+    Count,
+    /// A part of one processor; less is better.
+    Share,
 }
 
 /// Everything that was measured, in the order of the first samples.
@@ -32,16 +40,8 @@ pub(crate) struct Report {
     unix_time: u64,
     machine: Machine,
     tables: Vec<Table>,
-}
-
-#[derive(Debug, Serialize)]
-struct Machine {
-    cpu: String,
-    cores: usize,
-    kernel: String,
-    bash: String,
-    load: String,
-    root: bool,
+    left_out: Vec<LeftOut>,
+    targets: Vec<Target>,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,16 +50,26 @@ struct Table {
     rows: Vec<Row>,
 }
 
+/// Something that was not measured, or not to its end.
 #[derive(Debug, Serialize)]
+struct LeftOut {
+    table: String,
+    row: String,
+    reason: String,
+}
+
+#[derive(Debug)]
 struct Row {
     name: String,
     unit: Unit,
+    /// The row of the same table that this one is compared with.
+    versus: Option<String>,
     samples: Vec<f64>,
 }
 
 impl Report {
     /// An empty one, with the machine's facts.
-    pub(crate) fn new(quick: bool) -> Self {
+    pub(crate) fn new(quick: bool, server: &Path) -> Self {
         let unix_time = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -67,8 +77,10 @@ impl Report {
         Self {
             quick,
             unix_time,
-            machine: Machine::look(),
+            machine: Machine::look(server),
             tables: Vec::new(),
+            left_out: Vec::new(),
+            targets: Vec::new(),
         }
     }
 
@@ -90,45 +102,60 @@ impl Report {
             None => table.rows.push(Row {
                 name: row.to_owned(),
                 unit,
+                versus: None,
                 samples: vec![value],
             }),
         }
     }
 
-    /// Writes it below `folder`; answers where.
-    pub(crate) fn keep(&self, folder: &Path) -> Result<PathBuf> {
-        fs::create_dir_all(folder)?;
-        let file = folder.join(format!("{}.json", self.unix_time));
-        fs::write(&file, serde_json::to_vec(self)?)?;
-        Ok(file)
-    }
-}
-
-impl Machine {
-    fn look() -> Self {
-        let read = |path| fs::read_to_string(path).unwrap_or_default();
-        let cpu = read("/proc/cpuinfo");
-        let cpu = cpu
-            .lines()
-            .find_map(|line| line.strip_prefix("model name"))
-            .unwrap_or_default();
-        let bash = Command::new("bash")
-            .args(["-c", "echo $BASH_VERSION; id -u"])
-            .output();
-        let bash = bash.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-        let bash = bash.unwrap_or_default();
-        Self {
-            cpu: cpu.trim_start_matches([':', '\t', ' ']).to_owned(),
-            cores: std::thread::available_parallelism().map_or(0, Into::into),
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            bash: bash.lines().next().unwrap_or_default().to_owned(),
-            load: read("/proc/loadavg")
-                .split(' ')
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
-            root: bash.lines().nth(1) == Some("0"),
+    /// Shows a row's ratio to another one of its table.
+    pub(crate) fn compare(&mut self, table: &str, row: &str, versus: &str) {
+        let tables = self.tables.iter_mut().find(|known| known.name == table);
+        let rows = tables.map(|table| &mut table.rows);
+        if let Some(row) = rows.and_then(|rows| rows.iter_mut().find(|known| known.name == row)) {
+            row.versus = Some(versus.to_owned());
         }
+    }
+
+    /// Keeps, and says at once, why something is not measured.
+    pub(crate) fn left_out(&mut self, table: &str, row: &str, reason: &str) {
+        eprintln!("left out: {table}: {row}: {reason}");
+        self.left_out.push(LeftOut {
+            table: table.to_owned(),
+            row: row.to_owned(),
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// A row's median.
+    pub(crate) fn median(&self, table: &str, row: &str) -> Option<f64> {
+        Some(self.row(table, row)?.quantile(0.5))
+    }
+
+    /// A row's worst hundredth.
+    pub(crate) fn worst(&self, table: &str, row: &str) -> Option<f64> {
+        Some(self.row(table, row)?.tail())
+    }
+
+    fn row(&self, table: &str, row: &str) -> Option<&Row> {
+        let table = self.tables.iter().find(|known| known.name == table)?;
+        table.rows.iter().find(|known| known.name == row)
+    }
+
+    /// Ends it: what became of the targets, and of the machine.
+    pub(crate) fn close(&mut self, targets: Vec<Target>) {
+        self.targets = targets;
+        self.machine.look_again();
+    }
+
+    /// Writes it below `folder` as JSON and as a picture; answers where.
+    pub(crate) fn keep(&self, folder: &Path) -> Result<[PathBuf; 2]> {
+        fs::create_dir_all(folder)?;
+        let data = folder.join(format!("{}.json", self.unix_time));
+        fs::write(&data, serde_json::to_vec_pretty(self)?)?;
+        let picture = folder.join(format!("{}.svg", self.unix_time));
+        fs::write(&picture, plot::draw(self))?;
+        Ok([data, picture])
     }
 }
 
@@ -144,94 +171,80 @@ impl Row {
             .unwrap_or(f64::NAN)
     }
 
-    /// The bad end: the slowest hundredth.
+    /// The bad end: the worst hundredth.
     fn tail(&self) -> f64 {
         match self.unit {
-            Unit::Time | Unit::Bytes => self.quantile(0.99),
+            Unit::Time | Unit::Bytes | Unit::Count | Unit::Share => self.quantile(0.99),
             Unit::Rate | Unit::Bandwidth => self.quantile(0.01),
         }
     }
 }
 
 impl Table {
-    /// The row that this one is compared with: the floor asked in the same way.
-    fn floor(&self, row: &Row) -> Option<&Row> {
-        let way = row.name.strip_prefix("execgate ");
-        let find = |name: &str| self.rows.iter().find(|row| row.name == name);
-        match way {
-            Some(way) => find(&format!("floor {way}")).or_else(|| find("floor Run, Unix socket")),
-            None if row.name.starts_with("execkit ") => {
-                self.rows.iter().find(|row| row.name.starts_with("floor "))
-            }
-            None => None,
-        }
-    }
-}
-
-impl fmt::Display for Unit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Time => "µs",
-            Self::Rate => "1/s",
-            Self::Bandwidth => "MB/s",
-            Self::Bytes => "KiB",
+    /// How many times worse a row is than the one that it is compared with, and which that is.
+    fn ratio<'a>(&self, row: &'a Row) -> Option<(f64, &'a str)> {
+        let versus = row.versus.as_deref()?;
+        let other = self.rows.iter().find(|other| other.name == versus)?;
+        let (own, other) = (row.quantile(0.5), other.quantile(0.5));
+        Some(match row.unit {
+            Unit::Time | Unit::Bytes | Unit::Count | Unit::Share => (own / other, versus),
+            Unit::Rate | Unit::Bandwidth => (other / own, versus),
         })
     }
 }
 
 impl Unit {
+    /// A value as it is shown, in the unit that [`Self::name`] says.
     fn shown(self, value: f64) -> f64 {
         match self {
             Self::Time => value * 1e6,
-            Self::Rate => value,
+            Self::Rate | Self::Count => value,
             Self::Bandwidth => value / 1e6,
             Self::Bytes => value / 1024.0,
+            Self::Share => value * 100.0,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Time => "µs",
+            Self::Rate => "1/s",
+            Self::Bandwidth => "MB/s",
+            Self::Bytes => "KiB",
+            Self::Count => "",
+            Self::Share => "%",
         }
     }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine {
-            cpu,
-            cores,
-            kernel,
-            bash,
-            load,
-            root,
-        } = &self.machine;
-        let user = if *root { "root" } else { "no root" };
-        writeln!(
-            f,
-            "{cpu}, {cores} cores, Linux {kernel}, bash {bash}, {user}, load {load} at start"
-        )?;
-        if self.quick {
-            writeln!(f, "quick: a look, not a result")?;
+/// Samples by the thousand say no more than how they are spread.
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Summary<'a> {
+            name: &'a str,
+            unit: Unit,
+            versus: Option<&'a str>,
+            samples: usize,
+            least: f64,
+            p10: f64,
+            median: f64,
+            p90: f64,
+            p99: f64,
+            most: f64,
         }
-        for table in &self.tables {
-            writeln!(f, "\n{}", table.name)?;
-            writeln!(
-                f,
-                "{:<36}{:>12}{:>12}{:>6}{:>8}{:>12}",
-                "", "median", "worst 1 %", "", "n", "to floor"
-            )?;
-            for row in &table.rows {
-                let (median, tail) = (row.quantile(0.5), row.tail());
-                let (unit, n) = (row.unit, row.samples.len());
-                let ratio = table.floor(row).map(|floor| match unit {
-                    Unit::Time | Unit::Bytes => median / floor.quantile(0.5),
-                    Unit::Rate | Unit::Bandwidth => floor.quantile(0.5) / median,
-                });
-                let ratio = ratio.map_or(String::new(), |ratio| format!("{ratio:.2} x"));
-                let (median, tail) = (unit.shown(median), unit.shown(tail));
-                let unit = unit.to_string();
-                writeln!(
-                    f,
-                    "{:<36}{median:>12.1}{tail:>12.1}{unit:>6}{n:>8}{ratio:>12}",
-                    row.name
-                )?;
-            }
+        Summary {
+            name: &self.name,
+            unit: self.unit,
+            versus: self.versus.as_deref(),
+            samples: self.samples.len(),
+            least: self.quantile(0.0),
+            p10: self.quantile(0.1),
+            median: self.quantile(0.5),
+            p90: self.quantile(0.9),
+            p99: self.quantile(0.99),
+            most: self.quantile(1.0),
         }
-        Ok(())
+        .serialize(serializer)
     }
 }

@@ -1,172 +1,145 @@
-//! How long `true` takes, from the request to the result: one command after the other, and
-//! many sessions at once.
+//! How long a small command takes, from the request to the result, one after the other: the
+//! floor, the server with and without waiting for its disk, the peer, and a process for each
+//! command.
 
-use std::time::{Duration, Instant};
-
-use tokio::task::JoinSet;
-
-use crate::client::{Address, Client};
-use crate::peer::{self, Peer};
-use crate::report::{Report, Unit};
+use crate::client::{Call, Caller};
+use crate::disk::Appender;
+use crate::peer::PeerThread;
+use crate::plan::Plan;
+use crate::python_row::PythonRow;
+use crate::race::Race;
+use crate::report::Report;
+use crate::server::Server;
 use crate::shell::BareShell;
-use crate::{Plan, Result, Servers};
+use crate::spawn::PerCommand;
+use crate::{Result, Servers};
 
-/// The command.
-const TRUE: &str = "true";
+/// The commands, and their tables.
+const SCRIPTS: [(&str, &str); 2] = [
+    ("true", TABLE),
+    ("echo hello", "round trip of `echo hello`"),
+];
 
-/// The session of the sequential measurements, on every server.
+/// The table of `true`.
+pub(crate) const TABLE: &str = "round trip of `true`";
+
+/// The session, on every server.
 const SESSION: &str = "round-trip";
 
-/// How a client asks.
-#[derive(Debug, Clone, Copy)]
-enum Call {
-    Nothing,
-    Run,
-    Exec,
-}
+/// Rows that others are compared with.
+pub(crate) const BARE: &str = "bash eval, three pipes, no server";
+pub(crate) const EXECGATE: &str = "execgate Run, Unix socket";
+pub(crate) const EXECKIT: &str = "execkit local, in process";
+pub(crate) const SYNC: &str = "200 bytes appended, fdatasync";
 
-/// A row: a name and what is called.
-struct Contender {
-    name: &'static str,
-    client: Client,
-    call: Call,
-}
+/// Rows of Python's clients.
+pub(crate) const PYTHON_EMPTY: &str = "Python grpcio, empty RPC";
+pub(crate) const PYTHON_FLOOR: &str = "Python grpcio, floor Run";
+pub(crate) const PYTHON: &str = "Python client, run";
+pub(crate) const SWE_REX: &str = "SWE-ReX, its server and bash session";
 
 /// Fills the rows of round trips.
 pub(crate) async fn measure(servers: &Servers, plan: Plan, report: &mut Report) -> Result<()> {
-    let mut contenders = contenders(servers).await?;
-    let mut shell = BareShell::start()?;
-    let mut peer = Peer::open()?;
-    for turn in 0..=plan.turns {
-        // The first turn warms up and does not count.
-        let counts = turn > 0;
-        let mut note = |name: &str, taken| {
-            if counts {
-                report.sample("round trip of `true`", name, Unit::Time, taken);
-            }
-        };
-        for _ in 0..plan.commands {
-            let start = Instant::now();
-            shell.run(TRUE).await?;
-            note(
-                "bash eval, three pipes, no server",
-                seconds(start.elapsed()),
-            );
-        }
-        for contender in &mut contenders {
-            for _ in 0..plan.commands {
-                let start = Instant::now();
-                contender.once().await?;
-                note(contender.name, seconds(start.elapsed()));
-            }
-        }
-        for _ in 0..plan.slow_commands {
-            note("execkit local (in process)", seconds(peer.run(TRUE)?));
-        }
-    }
-    at_once(servers, plan, report).await
-}
-
-async fn contenders(servers: &Servers) -> Result<Vec<Contender>> {
-    let Servers {
-        execgate: server,
-        unsynced,
-        floor,
-    } = servers;
-    let rows = [
-        ("empty RPC, TCP", floor.tcp(), Call::Nothing),
-        ("empty RPC, Unix socket", floor.unix(), Call::Nothing),
-        ("floor Run, TCP", floor.tcp(), Call::Run),
-        ("execgate Run, TCP", server.tcp(), Call::Run),
-        ("floor Run, Unix socket", floor.unix(), Call::Run),
-        ("execgate Run, Unix socket", server.unix(), Call::Run),
-        ("execgate Run, audit not synced", unsynced.unix(), Call::Run),
-        ("floor Exec, TCP", floor.tcp(), Call::Exec),
-        ("execgate Exec, TCP", server.tcp(), Call::Exec),
-        ("floor Exec, Unix socket", floor.unix(), Call::Exec),
-        ("execgate Exec, Unix socket", server.unix(), Call::Exec),
-    ];
-    for server in [server, unsynced] {
-        Client::connect(&server.tcp()).await?.open(SESSION).await?;
-    }
-    let mut contenders = Vec::new();
-    for (name, address, call) in rows {
-        contenders.push(Contender {
-            name,
-            client: Client::connect(&address).await?,
-            call,
-        });
-    }
-    Ok(contenders)
-}
-
-impl Contender {
-    async fn once(&mut self) -> Result<()> {
-        match self.call {
-            Call::Nothing => self.client.nothing().await,
-            Call::Run => self.client.run(SESSION, TRUE).await,
-            Call::Exec => self.client.exec(SESSION, TRUE).await.map(|_| ()),
-        }
-    }
-}
-
-/// Many sessions at once over one connection, in commands a second.
-async fn at_once(servers: &Servers, plan: Plan, report: &mut Report) -> Result<()> {
-    let Servers {
-        execgate: server,
-        floor,
-        ..
-    } = servers;
-    let sessions = plan.parallel_sessions;
-    let table = format!("`true` in {sessions} sessions at once");
-    let mut client = Client::connect(&server.unix()).await?;
-    for index in 0..sessions {
-        client.open(&parallel_session(index)).await?;
-    }
-    for turn in 0..=plan.turns.min(5) {
-        for (name, address) in [("floor", floor.unix()), ("execgate", server.unix())] {
-            let rate = rate(&address, sessions, plan.commands / 10).await?;
-            if turn > 0 {
-                report.sample(
-                    &table,
-                    &format!("{name} Run, Unix socket"),
-                    Unit::Rate,
-                    rate,
-                );
-            }
-        }
-        if turn > 0 {
-            let rate = peer::parallel(sessions, plan.slow_commands.min(5))?;
-            report.sample(&table, "execkit local (in process)", Unit::Rate, rate);
-        }
+    let mut race = race(servers, plan).await?;
+    for (script, table) in SCRIPTS {
+        race.run(table, script, plan.turns, report).await;
     }
     Ok(())
 }
 
-async fn rate(address: &Address, sessions: usize, commands: usize) -> Result<f64> {
-    let client = Client::connect(address).await?;
-    let mut tasks = JoinSet::new();
-    let start = Instant::now();
-    for index in 0..sessions {
-        let mut client = client.clone();
-        tasks.spawn(async move {
-            let session = parallel_session(index);
-            for _ in 0..commands {
-                client.run(&session, TRUE).await?;
+async fn race(servers: &Servers, plan: Plan) -> Result<Race> {
+    let mut race = Race::default();
+    race.add(BARE, plan.commands, BareShell::start()?);
+    race.offer(SYNC, plan.commands, Appender::open());
+    let Servers {
+        execgate,
+        unsynced,
+        floor,
+    } = servers;
+    for (way, at) in [("TCP", floor.tcp()), ("Unix socket", floor.unix())] {
+        let empty = Caller::connect(&at, SESSION, Call::Nothing).await;
+        race.offer(&format!("empty RPC, {way}"), plan.commands, empty);
+    }
+    for server in [execgate, unsynced] {
+        // Kept open by the server when its client goes.
+        Caller::open(&server.unix(), SESSION, None, Call::Run).await?;
+    }
+    for (name, call) in [("Run", Call::Run), ("Exec", Call::Exec)] {
+        let ways = [
+            ("TCP", floor.tcp(), execgate.tcp(), unsynced.tcp()),
+            (
+                "Unix socket",
+                floor.unix(),
+                execgate.unix(),
+                unsynced.unix(),
+            ),
+        ];
+        for (way, floor, execgate, unsynced) in ways {
+            let floor_row = format!("floor {name}, {way}");
+            let contenders = [
+                (floor_row.clone(), floor),
+                (
+                    format!("execgate {name}, {way}, audit not synced"),
+                    unsynced,
+                ),
+                (format!("execgate {name}, {way}"), execgate),
+            ];
+            for (row, address) in contenders {
+                let caller = Caller::connect(&address, SESSION, call).await;
+                race.offer(&row, plan.commands, caller);
+                if row != floor_row {
+                    race.versus(&row, &floor_row);
+                }
             }
-            Result::Ok(())
-        });
+        }
     }
-    while let Some(ended) = tasks.join_next().await {
-        ended??;
+    race.offer(EXECKIT, plan.slow_commands, PeerThread::local().await);
+    let spawn = PerCommand::new("bash", ["--noprofile", "--norc", "-c"]);
+    race.add("bash -c per command", plan.slow_commands, spawn);
+    for row in [EXECKIT, "bash -c per command"] {
+        race.versus(row, EXECGATE);
     }
-    Ok((sessions * commands) as f64 / start.elapsed().as_secs_f64())
+    in_python(&mut race, floor, execgate, plan).await;
+    Ok(race)
 }
 
-fn parallel_session(index: usize) -> String {
-    format!("parallel-{index}")
-}
-
-fn seconds(taken: Duration) -> f64 {
-    taken.as_secs_f64()
+/// Clients in Python, over TCP; and the peer in Python, which is its own server.
+async fn in_python(race: &mut Race, floor: &Server, execgate: &Server, plan: Plan) {
+    let (at, here) = (floor.tcp(), execgate.tcp());
+    let rows = [
+        (PYTHON_EMPTY, None, PythonRow::empty(&at, SESSION).await),
+        (
+            PYTHON_FLOOR,
+            Some(PYTHON_EMPTY),
+            PythonRow::grpcio(&at, SESSION).await,
+        ),
+        (
+            "Python grpcio, Run",
+            Some(PYTHON_FLOOR),
+            PythonRow::grpcio(&here, SESSION).await,
+        ),
+        (
+            PYTHON,
+            Some(PYTHON_FLOOR),
+            PythonRow::own(&here, SESSION).await,
+        ),
+        (
+            "Python client, run, asyncio",
+            Some(PYTHON_FLOOR),
+            PythonRow::own_asyncio(&here, SESSION).await,
+        ),
+        (
+            "Python client, exec",
+            Some(PYTHON_FLOOR),
+            PythonRow::following(&here, SESSION).await,
+        ),
+    ];
+    for (row, versus, contender) in rows {
+        race.offer(row, plan.commands, contender);
+        if let Some(versus) = versus {
+            race.versus(row, versus);
+        }
+    }
+    race.offer(SWE_REX, plan.very_slow_commands, PythonRow::swe_rex().await);
+    race.versus(SWE_REX, EXECGATE);
 }

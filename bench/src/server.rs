@@ -19,7 +19,9 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 const START_PAUSE: Duration = Duration::from_millis(20);
 
 /// Sessions that the measurements open at once, and some more.
-const MAX_SESSIONS: usize = 400;
+const MAX_SESSIONS: usize = 4_200;
+/// Commands at once, and some more.
+const MAX_EXECUTIONS: usize = 400;
 /// Room for the output of all of them, in bytes.
 const RETAINED_BYTES: u64 = 4 << 30;
 /// More calls in a second than any machine makes.
@@ -55,9 +57,9 @@ impl Server {
         let config = folder.path().join("config.toml");
         let sync = audit == Audit::Durable;
         let text = format!(
-            "[sessions]\nmax = {MAX_SESSIONS}\n[executions]\nmax = {MAX_SESSIONS}\n\
+            "[sessions]\nmax = {MAX_SESSIONS}\n[executions]\nmax = {MAX_EXECUTIONS}\n\
              retained_total_bytes = {RETAINED_BYTES}\n[quotas]\nsessions = {MAX_SESSIONS}\n\
-             executions = {MAX_SESSIONS}\nretained_bytes = {RETAINED_BYTES}\n\
+             executions = {MAX_EXECUTIONS}\nretained_bytes = {RETAINED_BYTES}\n\
              requests_per_second = {CALLS}\nrequests_burst = {CALLS}\n\
              [audit]\nsync = {sync}\n{more}"
         );

@@ -2,14 +2,16 @@
 //! of both streams. No policy, no record, no redaction, no time limit, no confinement.
 
 use std::process::Stdio;
+use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use crate::Result;
+use crate::race::Contender;
 
 /// Ends a command on each stream; measured commands print no such byte.
-const MARK: u8 = 0x1e;
+pub(crate) const MARK: u8 = 0x1e;
 
 /// Largest read, in bytes: what a pipe holds.
 const READ_BYTES: usize = 64 * 1024;
@@ -23,7 +25,13 @@ pub(crate) struct BareShell {
     buffer: Vec<u8>,
     /// Marks of the present command that were seen on stdout; two end it.
     marks: usize,
-    _child: Child,
+    child: Child,
+}
+
+/// The lines that run a script without single quotes in it: it prints what it does, then two
+/// marks around its exit code on stdout and one on stderr.
+pub(crate) fn request(script: &str) -> String {
+    format!("eval '{script}' </dev/null\nprintf '\\036%s\\036' $?; printf '\\036' >&2\n")
 }
 
 impl BareShell {
@@ -49,15 +57,13 @@ impl BareShell {
             stderr: child.stderr.take().ok_or(missing)?,
             buffer: vec![0; READ_BYTES],
             marks: 2,
-            _child: child,
+            child,
         })
     }
 
     /// Starts a command without single quotes in it.
     pub(crate) async fn begin(&mut self, script: &str) -> Result<()> {
-        let line =
-            format!("eval '{script}' </dev/null\nprintf '\\036%s\\036' $?; printf '\\036' >&2\n");
-        self.stdin.write_all(line.as_bytes()).await?;
+        self.stdin.write_all(request(script).as_bytes()).await?;
         self.marks = 0;
         Ok(())
     }
@@ -84,10 +90,32 @@ impl BareShell {
         }
     }
 
-    /// Runs a command to its end and throws away what it prints.
-    pub(crate) async fn run(&mut self, script: &str) -> Result<()> {
+    /// Tells it to end, and waits until it has.
+    pub(crate) async fn end(mut self) -> Result<()> {
+        drop(self.stdin);
+        self.child.wait().await?;
+        Ok(())
+    }
+}
+
+#[tonic::async_trait(?Send)]
+impl Contender for BareShell {
+    async fn once(&mut self, script: &str) -> Result<()> {
         self.begin(script).await?;
         while self.next().await?.is_some() {}
         Ok(())
+    }
+
+    async fn stream(&mut self, script: &str, bytes: u64) -> Result<f64> {
+        let start = Instant::now();
+        self.begin(script).await?;
+        let mut came = 0;
+        while let Some(bytes) = self.next().await? {
+            came += bytes.len() as u64;
+        }
+        match came == bytes {
+            true => Ok(start.elapsed().as_secs_f64()),
+            false => Err(format!("{came} bytes came").into()),
+        }
     }
 }

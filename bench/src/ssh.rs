@@ -1,37 +1,64 @@
-//! Sessions through SSH, beside what cannot be less: a bash at the end of a held channel of
-//! OpenSSH's own client, and what that client streams. The host is this machine, over
-//! loopback, and over a way that takes its time: what counts there is how many times a
-//! command goes to and fro.
+//! Sessions through SSH, beside what cannot be less, a bash at the end of a channel that is
+//! held, and beside what people use instead. The host is this machine, over loopback, and
+//! over a way that takes its time: what counts there is how many times a command goes to and
+//! fro.
 
+mod channel;
 mod host;
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{ChildStdin, ChildStdout, Command};
+use execkit::{HostKeyVerification, Session, SshAuth, SshConfig};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::client::Client;
-use crate::report::{Report, Unit};
+use crate::Result;
+use crate::client::{Call, Caller, through_ssh};
+use crate::peer::PeerThread;
+use crate::plan::Plan;
+use crate::race::{Contender, Race};
+use crate::report::Report;
 use crate::server::{Audit, Server};
 use crate::shell::BareShell;
-use crate::streaming::LINE;
-use crate::{Plan, Result};
+use crate::spawn::PerCommand;
+use crate::streaming::{self, SLOW_STREAMS, UNREDACTED};
+use channel::ChannelPerCommand;
 use host::{Host, SlowWay};
 
 /// How long a byte takes each way where the way is slow: a country's width.
 const SLOW: Duration = Duration::from_millis(5);
 
 /// Commands over the slow way in a turn: each takes at least twice [`SLOW`].
-const SLOW_COMMANDS: usize = 20;
+const FAR_COMMANDS: usize = 20;
 
-/// Largest read of a stream, in bytes.
-const READ_BYTES: usize = 64 * 1024;
+/// The commands, and their tables.
+const SCRIPTS: [(&str, &str); 2] = [
+    ("true", TABLE),
+    ("echo hello", "`echo hello` through SSH, loopback"),
+];
 
-/// The sessions, by where they run.
-const NEAR: &str = "ssh-near";
-const FAR: &str = "ssh-far";
-const LOCAL: &str = "ssh-local";
+/// The table of `true`.
+pub(crate) const TABLE: &str = "`true` through SSH, loopback";
+
+/// Rows that others are compared with.
+pub(crate) const BARE: &str = "bash eval, three pipes, no SSH";
+pub(crate) const OPENSSH_HELD: &str = "bash at the end of OpenSSH's held channel";
+pub(crate) const RUSSH_HELD: &str = "bash at the end of russh's held channel";
+pub(crate) const LOCAL: &str = "execgate, local session";
+pub(crate) const EXECGATE: &str = "execgate through SSH";
+pub(crate) const EXECKIT: &str = "execkit through SSH";
+pub(crate) const CONTROL: &str = "ssh per command, ControlMaster";
+
+/// Rows of streams.
+pub(crate) const OPENSSH: &str = "OpenSSH's client";
+pub(crate) const RUSSH: &str = "russh alone";
+pub(crate) const UNREDACTED_STREAM: &str = "execgate through SSH, nothing redacted";
+
+/// The table of streams.
+pub(crate) fn stream_table(plan: Plan) -> String {
+    format!("{} through SSH", streaming::table(plan))
+}
 
 /// Fills the rows of sessions through SSH.
 pub(crate) async fn measure(
@@ -41,24 +68,95 @@ pub(crate) async fn measure(
 ) -> Result<()> {
     let host = Host::start().await?;
     let way = SlowWay::open(host.port, SLOW).await?;
-    let config = host.profile("near", host.port) + &host.profile("far", way.port);
-    let server = Server::execgate_with(program, Audit::Durable, &config).await?;
-    let mut client = Client::connect(&server.tcp()).await?;
-    client.open(LOCAL).await?;
-    client.open_through_ssh(NEAR, "near").await?;
-    client.open_through_ssh(FAR, "far").await?;
-    let mut runs = Runs {
-        echo: Echo::start(host.ssh(host.port))?,
-        near: BareShell::of(bash(host.ssh(host.port)))?,
-        far: BareShell::of(bash(host.ssh(way.port)))?,
-        client,
-    };
-    for turn in 0..=plan.turns {
-        // The first turn warms up and does not count.
-        runs.turn(plan.commands, (turn > 0).then_some(&mut *report))
-            .await?;
+    let profiles = host.profile("near", host.port) + &host.profile("far", way.port);
+    let server = Server::execgate_with(program, Audit::Durable, &profiles).await?;
+    let master = Master::start(&host).await?;
+    let mut race = near(&host, &master, &server, plan).await;
+    for (script, table) in SCRIPTS {
+        race.run(table, script, plan.turns, report).await;
     }
-    stream(&host, &mut runs.client, plan, report).await
+    drop(race);
+    far(&host, &way, &server, plan, report).await;
+    let unredacted = profiles + UNREDACTED;
+    let unredacted = Server::execgate_with(program, Audit::Durable, &unredacted).await?;
+    let mut race = streams(&host, &server, &unredacted, plan).await;
+    let (script, bytes) = (streaming::script(plan.stream_bytes), plan.stream_bytes);
+    race.stream(&stream_table(plan), &script, bytes, report)
+        .await;
+    Ok(())
+}
+
+async fn near(host: &Host, master: &Master, server: &Server, plan: Plan) -> Race {
+    let mut race = Race::default();
+    let unix = server.unix();
+    let echo = "one line through OpenSSH's held channel";
+    race.offer(echo, plan.commands, Echo::start(host.ssh(host.port)));
+    race.offer(BARE, plan.commands, BareShell::start());
+    let held = BareShell::of(bash(host.ssh(host.port)));
+    race.offer(OPENSSH_HELD, plan.commands, held);
+    race.offer(RUSSH_HELD, plan.commands, channel::shell(host).await);
+    let local = Caller::open(&unix, "ssh-local", None, Call::Run).await;
+    race.offer(LOCAL, plan.commands, local);
+    for (row, call) in [
+        (EXECGATE, Call::Run),
+        ("execgate through SSH, Exec", Call::Exec),
+    ] {
+        let session = format!("near-{}", call.word());
+        let near = Caller::open(&unix, &session, Some(through_ssh("near")), call).await;
+        race.offer(row, plan.commands, near);
+        race.versus(row, RUSSH_HELD);
+    }
+    race.offer(EXECKIT, plan.slow_commands, peer(host).await);
+    let per_command = ChannelPerCommand::connect(host).await;
+    race.offer(
+        "russh, a channel per command",
+        plan.slow_commands,
+        per_command,
+    );
+    race.add(CONTROL, plan.slow_commands, master.per_command(host));
+    let alone = PerCommand::new("ssh", host.words(host.port, &[]));
+    race.add("ssh per command", plan.very_slow_commands, alone);
+    for row in [
+        EXECKIT,
+        "russh, a channel per command",
+        CONTROL,
+        "ssh per command",
+    ] {
+        race.versus(row, EXECGATE);
+    }
+    race
+}
+
+async fn far(host: &Host, way: &SlowWay, server: &Server, plan: Plan, report: &mut Report) {
+    let mut race = Race::default();
+    let floor = "bash at the end of OpenSSH's held channel";
+    race.offer(floor, FAR_COMMANDS, BareShell::of(bash(host.ssh(way.port))));
+    let target = Some(through_ssh("far"));
+    let far = Caller::open(&server.unix(), "far", target, Call::Run).await;
+    race.offer(EXECGATE, FAR_COMMANDS, far);
+    race.versus(EXECGATE, floor);
+    let table = format!(
+        "`true` through SSH, {} ms there and back",
+        2 * SLOW.as_millis()
+    );
+    race.run(&table, "true", plan.turns, report).await;
+}
+
+async fn streams(host: &Host, server: &Server, unredacted: &Server, plan: Plan) -> Race {
+    let mut race = Race::default();
+    // A connection of its own that is made before, as all others have.
+    let openssh = BareShell::of(bash(host.ssh(host.port)));
+    race.offer(OPENSSH, plan.streams, openssh);
+    race.offer(RUSSH, plan.streams, channel::shell(host).await);
+    for (row, server) in [(UNREDACTED_STREAM, unredacted), (EXECGATE, server)] {
+        let target = Some(through_ssh("near"));
+        let stream = Caller::open(&server.unix(), "stream", target, Call::Exec).await;
+        race.offer(row, plan.streams, stream);
+        race.versus(row, RUSSH);
+    }
+    race.offer(EXECKIT, SLOW_STREAMS, peer(host).await);
+    race.versus(EXECKIT, EXECGATE);
+    race
 }
 
 fn bash(mut ssh: Command) -> Command {
@@ -66,55 +164,45 @@ fn bash(mut ssh: Command) -> Command {
     ssh
 }
 
-struct Runs {
-    echo: Echo,
-    near: BareShell,
-    far: BareShell,
-    client: Client,
+async fn peer(host: &Host) -> Result<PeerThread> {
+    let key = SshAuth::Key {
+        path: host.key(),
+        passphrase: None,
+    };
+    let host_key = HostKeyVerification::Pinned(host.fingerprint.clone());
+    let mut config = SshConfig::new("127.0.0.1", &host.user, key, host_key);
+    config.port = host.port;
+    PeerThread::open(|| Ok(Session::ssh(config)?)).await
 }
 
-impl Runs {
-    async fn turn(&mut self, commands: usize, mut report: Option<&mut Report>) -> Result<()> {
-        let mut note = |table: &str, name: &str, start: Instant| {
-            if let Some(report) = &mut report {
-                let taken = start.elapsed().as_secs_f64();
-                report.sample(table, name, Unit::Time, taken);
-            }
-        };
-        let near = "`true` through SSH, loopback";
-        for _ in 0..commands {
-            let start = Instant::now();
-            self.echo.once().await?;
-            note(near, "one line through a held channel", start);
-        }
-        for _ in 0..commands {
-            let start = Instant::now();
-            self.near.run("true").await?;
-            note(near, "floor through SSH", start);
-        }
-        for (name, session) in [
-            ("execgate, local session", LOCAL),
-            ("execgate through SSH", NEAR),
-        ] {
-            for _ in 0..commands {
-                let start = Instant::now();
-                self.client.run(session, "true").await?;
-                note(near, name, start);
-            }
-        }
-        let far = format!(
-            "`true` through SSH, {} ms there and back",
-            2 * SLOW.as_millis()
-        );
-        for _ in 0..SLOW_COMMANDS {
-            let start = Instant::now();
-            self.far.run("true").await?;
-            note(&far, "floor through SSH", start);
-            let start = Instant::now();
-            self.client.run(FAR, "true").await?;
-            note(&far, "execgate through SSH", start);
-        }
-        Ok(())
+/// A connection of OpenSSH's client that others share.
+struct Master {
+    socket: String,
+    _child: Child,
+}
+
+impl Master {
+    async fn start(host: &Host) -> Result<Self> {
+        let socket = host.path("control").display().to_string();
+        let words = host.words(host.port, &["-M", "-S", &socket]);
+        let mut child = Command::new("ssh")
+            .args(words)
+            .arg("echo ready; exec sleep 100000")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let stdout = child.stdout.take().ok_or("ssh has no pipe")?;
+        BufReader::new(stdout).read_line(&mut String::new()).await?;
+        Ok(Self {
+            socket,
+            _child: child,
+        })
+    }
+
+    fn per_command(&self, host: &Host) -> PerCommand {
+        let words = host.words(host.port, &["-o", "ControlMaster=no", "-S", &self.socket]);
+        PerCommand::new("ssh", words)
     }
 }
 
@@ -123,7 +211,7 @@ struct Echo {
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
     line: String,
-    _child: tokio::process::Child,
+    _child: Child,
 }
 
 impl Echo {
@@ -141,67 +229,18 @@ impl Echo {
             _child: child,
         })
     }
+}
 
-    async fn once(&mut self) -> Result<()> {
-        self.stdin.write_all(b"true\n").await?;
+#[tonic::async_trait(?Send)]
+impl Contender for Echo {
+    async fn once(&mut self, script: &str) -> Result<()> {
+        self.stdin
+            .write_all(format!("{script}\n").as_bytes())
+            .await?;
         self.line.clear();
         match self.stdout.read_line(&mut self.line).await? {
             0 => Err("ssh has ended".into()),
             _ => Ok(()),
         }
     }
-}
-
-async fn stream(host: &Host, client: &mut Client, plan: Plan, report: &mut Report) -> Result<()> {
-    let script = format!("yes \"{LINE}\" | head -c {}", plan.stream_bytes);
-    let table = format!(
-        "{} MB of log lines through SSH",
-        plan.stream_bytes / 1_000_000
-    );
-    for _ in 0..plan.streams {
-        let mut note = |name: &str, start: Instant, bytes: u64| {
-            if bytes != plan.stream_bytes {
-                return Err(format!("{name}: {bytes} bytes came"));
-            }
-            let rate = bytes as f64 / start.elapsed().as_secs_f64();
-            report.sample(&table, name, Unit::Bandwidth, rate);
-            Ok(())
-        };
-        let (start, bytes) = through_openssh(host, &script).await?;
-        note("floor through SSH", start, bytes)?;
-        let start = Instant::now();
-        let bytes = client.exec(LOCAL, &script).await?;
-        note("execgate, local session", start, bytes)?;
-        let start = Instant::now();
-        let bytes = client.exec(NEAR, &script).await?;
-        note("execgate through SSH", start, bytes)?;
-    }
-    Ok(())
-}
-
-/// OpenSSH's client with a connection of its own, whose making is not counted; answers when
-/// the script began, and how many bytes came.
-async fn through_openssh(host: &Host, script: &str) -> Result<(Instant, u64)> {
-    let mut ssh = host.ssh(host.port);
-    let mut child = ssh
-        .arg("bash --noprofile --norc")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut stdin = child.stdin.take().ok_or("ssh has no pipe")?;
-    let mut stdout = child.stdout.take().ok_or("ssh has no pipe")?;
-    stdin.write_all(b"echo\n").await?;
-    stdout.read_exact(&mut [0]).await?;
-    let start = Instant::now();
-    stdin.write_all(format!("{script}\n").as_bytes()).await?;
-    drop(stdin);
-    let (mut buffer, mut bytes) = (vec![0; READ_BYTES], 0);
-    loop {
-        match stdout.read(&mut buffer).await? {
-            0 => break,
-            read => bytes += read as u64,
-        }
-    }
-    child.wait().await?;
-    Ok((start, bytes))
 }

@@ -1,91 +1,149 @@
 //! How fast output flows: text in lines, as logs are, through each contender.
 
-use std::process::Stdio;
+use std::path::Path;
 use std::time::Instant;
 
-use tokio::io::AsyncReadExt;
-use tokio::process::Command;
-
-use crate::client::Client;
-use crate::peer::Peer;
-use crate::report::{Report, Unit};
-use crate::{Plan, Result, Servers};
+use crate::Result;
+use crate::client::{Address, Call, Caller, Client};
+use crate::peer::PeerThread;
+use crate::plan::Plan;
+use crate::python_row::PythonRow;
+use crate::race::{Contender, Race};
+use crate::report::Report;
+use crate::server::{Audit, Server};
+use crate::spawn::PerCommand;
 
 /// A line of a log; 99 bytes and a line end.
 pub(crate) const LINE: &str = "2026-01-02T03:04:05.678901Z  INFO worker-07 request finished path=/api/items/4711 status=200 in 12 ms";
 
+/// Configuration of a server that hides nothing.
+pub(crate) const UNREDACTED: &str = "[redaction]\nenabled = false\n";
+
+/// Chunks of what comes from memory, in bytes: what a pipe holds.
+const CHUNK_BYTES: u64 = 64 * 1024;
+
+/// Streams of who is much slower than the others.
+pub(crate) const SLOW_STREAMS: usize = 2;
+
+/// Rows of Python's clients.
+pub(crate) const PYTHON: &str = "Python client, execgate";
+pub(crate) const GRPCIO: &str = "Python grpcio alone, the floor's memory";
+
+/// Bytes from which the size of chunks is known.
+const SAMPLE_BYTES: u64 = 20_000_000;
+
 /// The session of these measurements, on every server.
 const SESSION: &str = "streaming";
 
-/// Largest read from the bare pipe, in bytes: what a pipe holds.
-const READ_BYTES: usize = 64 * 1024;
+/// The script that prints this many bytes of log lines.
+pub(crate) fn script(bytes: u64) -> String {
+    format!("yes \"{LINE}\" | head -c {bytes}")
+}
+
+/// The local table.
+pub(crate) fn table(plan: Plan) -> String {
+    format!("{} MB of log lines", plan.stream_bytes / 1_000_000)
+}
 
 /// Fills the rows of streams.
-pub(crate) async fn measure(
-    Servers {
-        execgate: server,
-        floor,
-        ..
-    }: &Servers,
-    plan: Plan,
-    report: &mut Report,
-) -> Result<()> {
-    let script = format!("yes \"{LINE}\" | head -c {}", plan.stream_bytes);
-    let table = format!("{} MB of log lines", plan.stream_bytes / 1_000_000);
-    let mut clients = [
-        ("floor Exec, TCP", Client::connect(&floor.tcp()).await?),
-        ("execgate Exec, TCP", Client::connect(&server.tcp()).await?),
+pub(crate) async fn measure(program: &Path, plan: Plan, report: &mut Report) -> Result<()> {
+    let floor = Server::floor().await?;
+    let redacted = Server::execgate(program, Audit::Durable).await?;
+    let unredacted = Server::execgate_with(program, Audit::Durable, UNREDACTED).await?;
+    let mut race = Race::default();
+    let bash = PerCommand::new("bash", ["--noprofile", "--norc", "-c"]);
+    race.add("bash, one pipe, no server", plan.streams, bash);
+    for server in [&redacted, &unredacted] {
+        Caller::open(&server.unix(), SESSION, None, Call::Exec).await?;
+    }
+    let ways = [
+        ("TCP", floor.tcp(), redacted.tcp(), unredacted.tcp()),
         (
-            "floor Exec, Unix socket",
-            Client::connect(&floor.unix()).await?,
-        ),
-        (
-            "execgate Exec, Unix socket",
-            Client::connect(&server.unix()).await?,
+            "Unix socket",
+            floor.unix(),
+            redacted.unix(),
+            unredacted.unix(),
         ),
     ];
-    Client::connect(&server.tcp()).await?.open(SESSION).await?;
-    let mut peer = Peer::open()?;
-    for _ in 0..plan.streams {
-        let mut note = |name: &str, start: Instant, bytes: u64| {
-            if bytes != plan.stream_bytes {
-                return Err(format!("{name}: {bytes} bytes came"));
+    for (way, floor, redacted, unredacted) in ways {
+        let tonic = FromMemory::connect(&floor).await;
+        race.offer(&format!("tonic alone, {way}"), plan.streams, tonic);
+        let floor_row = format!("floor Exec, {way}");
+        let contenders = [
+            (floor_row.clone(), floor),
+            (
+                format!("execgate Exec, {way}, nothing redacted"),
+                unredacted,
+            ),
+            (format!("execgate Exec, {way}"), redacted),
+        ];
+        for (row, address) in contenders {
+            let caller = Caller::connect(&address, SESSION, Call::Exec).await;
+            race.offer(&row, plan.streams, caller);
+            if row != floor_row {
+                race.versus(&row, &floor_row);
             }
-            let rate = bytes as f64 / start.elapsed().as_secs_f64();
-            report.sample(&table, name, Unit::Bandwidth, rate);
-            Ok(())
-        };
-        let start = Instant::now();
-        let bytes = through_a_pipe(&script).await?;
-        note("bash, one pipe, no server", start, bytes)?;
-        for (name, client) in &mut clients {
-            let start = Instant::now();
-            let bytes = client.exec(SESSION, &script).await?;
-            note(name, start, bytes)?;
         }
-        // The peer keeps a part of the output only, and nothing says how much came.
-        let start = Instant::now();
-        peer.run(&script)?;
-        note("execkit local (in process)", start, plan.stream_bytes)?;
     }
+    let execkit = "execkit local, in process";
+    race.offer(execkit, SLOW_STREAMS, PeerThread::local().await);
+    race.versus(execkit, "execgate Exec, Unix socket");
+    in_python(&mut race, &floor, &redacted, plan).await;
+    let bytes = plan.stream_bytes;
+    race.stream(&table(plan), &script(bytes), bytes, report)
+        .await;
     Ok(())
 }
 
-async fn through_a_pipe(script: &str) -> Result<u64> {
-    let mut child = Command::new("bash")
-        .args(["--noprofile", "--norc", "-c", script])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let mut stdout = child.stdout.take().ok_or("the shell has no pipe")?;
-    let (mut buffer, mut bytes) = (vec![0; READ_BYTES], 0);
-    loop {
-        match stdout.read(&mut buffer).await? {
-            0 => break,
-            read => bytes += read as u64,
+/// Clients in Python, over TCP.
+async fn in_python(race: &mut Race, floor: &Server, server: &Server, plan: Plan) {
+    let own = PythonRow::own(&server.tcp(), SESSION).await;
+    // grpcio alone gets chunks of the size that the client has got from the server.
+    let alone = match own {
+        Ok(mut own) => {
+            let chunk = own.chunk(&script(SAMPLE_BYTES)).await;
+            race.add(PYTHON, plan.streams, own);
+            match chunk {
+                Ok(chunk) => PythonRow::memory(&floor.tcp(), SESSION, chunk).await,
+                Err(error) => Err(error),
+            }
+        }
+        Err(error) => Err(error),
+    };
+    race.offer(GRPCIO, plan.streams, alone);
+    race.versus(PYTHON, GRPCIO);
+    let asyncio = PythonRow::own_asyncio(&server.tcp(), SESSION).await;
+    race.offer("Python client, asyncio, execgate", plan.streams, asyncio);
+    let same = PythonRow::grpcio(&server.tcp(), SESSION).await;
+    race.offer("Python grpcio, execgate", plan.streams, same);
+    for row in [
+        "Python client, asyncio, execgate",
+        "Python grpcio, execgate",
+    ] {
+        race.versus(row, GRPCIO);
+    }
+}
+
+/// The floor without its shell.
+struct FromMemory(Client);
+
+impl FromMemory {
+    async fn connect(address: &Address) -> Result<Self> {
+        Ok(Self(Client::connect(address).await?))
+    }
+}
+
+#[tonic::async_trait(?Send)]
+impl Contender for FromMemory {
+    async fn once(&mut self, _script: &str) -> Result<()> {
+        Err("it runs nothing".into())
+    }
+
+    async fn stream(&mut self, _script: &str, bytes: u64) -> Result<f64> {
+        let start = Instant::now();
+        match self.0.memory(bytes, CHUNK_BYTES).await? {
+            came if came == bytes => Ok(start.elapsed().as_secs_f64()),
+            came => Err(format!("{came} bytes came").into()),
         }
     }
-    child.wait().await?;
-    Ok(bytes)
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener as StdListener;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -29,8 +30,8 @@ const CHUNK_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) port: u16,
-    user: String,
-    fingerprint: String,
+    pub(super) user: String,
+    pub(super) fingerprint: String,
     folder: TempDir,
     _child: Child,
 }
@@ -51,8 +52,10 @@ impl Host {
         let fingerprint = print.split_whitespace().nth(1).ok_or("no fingerprint")?;
         let user = said("id", &["-un"]).await?.trim().to_owned();
         let port = StdListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        // A bash that sshd starts reads the user's start-up file, unless it is not the first:
+        // what is in there is nobody's round trip.
         let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\n\
+            "SetEnv SHLVL=2\nPort {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\n\
              PidFile none\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nUseDNS no\n",
             at("host"),
             at("user.pub")
@@ -93,16 +96,36 @@ impl Host {
         )
     }
 
+    /// The user's key.
+    pub(super) fn key(&self) -> PathBuf {
+        self.folder.path().join("user")
+    }
+
+    /// A path of its own for somebody's socket.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Words of OpenSSH's client on the way to it; what to run there comes next.
+    pub(super) fn words(&self, port: u16, more: &[&str]) -> Vec<String> {
+        let words = ["-F", "none", "-T", "-q", "-o", "StrictHostKeyChecking=no"];
+        let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+        words.extend(
+            ["-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"].map(String::from),
+        );
+        // The cipher that execgate asks for first, so that both do the same work.
+        words.extend(["-c", "aes256-gcm@openssh.com", "-i"].map(String::from));
+        words.push(self.key().display().to_string());
+        words.extend(more.iter().map(|&word| word.to_owned()));
+        words.extend(["-p".to_owned(), port.to_string(), "-l".to_owned()]);
+        words.extend([self.user.clone(), "127.0.0.1".to_owned()]);
+        words
+    }
+
     /// OpenSSH's client on the way to it; what to run there comes next.
     pub(super) fn ssh(&self, port: u16) -> Command {
         let mut ssh = Command::new("ssh");
-        ssh.args(["-F", "none", "-T", "-q", "-o", "StrictHostKeyChecking=no"])
-            .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"])
-            // The cipher that execgate asks for first, so that both do the same work.
-            .args(["-c", "aes256-gcm@openssh.com", "-i"])
-            .arg(self.folder.path().join("user"))
-            .args(["-p", &port.to_string(), "-l", &self.user, "127.0.0.1"])
-            .kill_on_drop(true);
+        ssh.args(self.words(port, &[])).kill_on_drop(true);
         ssh
     }
 }
