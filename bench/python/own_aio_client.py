@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from answering import Act, answer, each_awaited, whole_awaited
 
 from execgate import Output, __version__
-from execgate.aio import AsyncClient, AsyncSession
+from execgate.aio import AsyncClient, AsyncExecStream, AsyncSession
 
 
 def start() -> tuple[str, Mapping[str, Act]]:
@@ -23,12 +23,16 @@ def start() -> tuple[str, Mapping[str, Act]]:
     session = loop.run_until_complete(_open())
 
     async def follow(command: str) -> tuple[int, int]:
-        return await _follow(session, command)
+        return await _count(await session.exec(command))
+
+    async def memory(size: str) -> tuple[int, int]:
+        return await _count(await session.attach(size))
 
     acts: Mapping[str, Act] = {
         "run": lambda request: loop.run_until_complete(each_awaited(session.run, request)),
         "exec": lambda request: loop.run_until_complete(each_awaited(follow, request)),
         "stream": lambda request: loop.run_until_complete(whole_awaited(follow, request)),
+        "memory": lambda request: loop.run_until_complete(whole_awaited(memory, request)),
     }
     return f"execgate's Python client {__version__} with asyncio", acts
 
@@ -38,9 +42,9 @@ async def _open() -> AsyncSession:
     return await AsyncClient(address).session(session_id=name)
 
 
-async def _follow(session: AsyncSession, command: str) -> tuple[int, int]:
+async def _count(stream: AsyncExecStream) -> tuple[int, int]:
     count = chunks = 0
-    async with await session.exec(command) as stream:
+    async with stream:
         async for event in stream:
             if isinstance(event, Output):
                 count += len(event.data)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from answering import Act, answer, each, whole
 
-from execgate import Client, Output, Session, __version__
+from execgate import Client, ExecStream, Output, __version__
 
 
 def start() -> tuple[str, Mapping[str, Act]]:
@@ -25,20 +25,24 @@ def start() -> tuple[str, Mapping[str, Act]]:
         session.info()
 
     def follow(command: str) -> tuple[int, int]:
-        return _follow(session, command)
+        return _count(session.exec(command))
+
+    def memory(size: str) -> tuple[int, int]:
+        return _count(session.attach(size))
 
     acts = {
         "nothing": each(nothing),
         "run": each(session.run),
         "exec": each(follow),
         "stream": whole(follow),
+        "memory": whole(memory),
     }
     return f"execgate's Python client {__version__}", acts
 
 
-def _follow(session: Session, command: str) -> tuple[int, int]:
+def _count(stream: ExecStream) -> tuple[int, int]:
     count = chunks = 0
-    with session.exec(command) as stream:
+    with stream:
         for event in stream:
             if isinstance(event, Output):
                 count += len(event.data)

@@ -1,6 +1,8 @@
 //! The floor as a server: the same API and the same client, with nothing behind it but
 //! [`BareShell`]. What execgate takes above this is the price of what it does.
 
+mod sessions;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::pin::Pin;
@@ -8,7 +10,8 @@ use std::sync::Arc;
 
 use execgate_proto::v1::exec_event::Kind;
 use execgate_proto::v1::exec_service_server::{ExecService, ExecServiceServer};
-use execgate_proto::v1::{self as pb, execution_spec};
+use execgate_proto::v1::session_service_server::SessionServiceServer;
+use execgate_proto::v1::{self as pb, execution_spec, outcome};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::Stream;
@@ -19,6 +22,7 @@ use tonic::{Request, Response, Status};
 
 use crate::Result;
 use crate::shell::BareShell;
+use sessions::Sessions;
 
 /// Events that wait for the client: about a megabyte of output.
 const QUEUE_EVENTS: usize = 16;
@@ -39,9 +43,11 @@ pub(crate) async fn serve(port: u16, socket: &Path) -> Result<()> {
     let service = ExecServiceServer::new(Floor::default());
     let over_tcp = Server::builder()
         .add_service(service.clone())
+        .add_service(SessionServiceServer::new(Sessions))
         .serve_with_incoming(TcpIncoming::from(tcp).with_nodelay(Some(true)));
     let over_unix = Server::builder()
         .add_service(service)
+        .add_service(SessionServiceServer::new(Sessions))
         .serve_with_incoming(UnixListenerStream::new(unix));
     tokio::try_join!(over_tcp, over_unix)?;
     Ok(())
@@ -115,15 +121,31 @@ async fn collect(shell: &mut BareShell, script: &str) -> Result<Vec<u8>> {
     Ok(stdout)
 }
 
+/// What our clients want of an end.
+fn finished() -> pb::Finished {
+    let exited = outcome::Result::Exited(pb::Exited::default());
+    pb::Finished {
+        outcome: Some(pb::Outcome {
+            result: Some(exited),
+        }),
+        ..pb::Finished::default()
+    }
+}
+
 fn from_memory(
     bytes: usize,
     chunk: usize,
 ) -> impl Stream<Item = std::result::Result<pb::AttachResponse, Status>> {
     let data = vec![b'x'; chunk];
-    let offsets = (0..bytes).step_by(chunk.max(1)).zip(2..);
-    tokio_stream::iter(offsets.map(move |(offset, sequence)| {
+    let outputs = (0..bytes).step_by(chunk.max(1)).map(move |offset| {
         let data = data.get(..chunk.min(bytes - offset)).unwrap_or_default();
-        let event = event(sequence, output(offset as u64, data)).event;
+        output(offset as u64, data)
+    });
+    let begin = std::iter::once(Kind::Started(pb::Started::default()));
+    let end = std::iter::once(Kind::Finished(finished()));
+    let kinds = begin.chain(outputs).chain(end).zip(1..);
+    tokio_stream::iter(kinds.map(|(kind, sequence)| {
+        let event = event(sequence, kind).event;
         Ok(pb::AttachResponse { event })
     }))
 }
@@ -144,7 +166,7 @@ impl ExecService for Floor {
         let (sender, events) = mpsc::channel(QUEUE_EVENTS);
         tokio::spawn(async move {
             let last = match follow(&mut *shell.lock().await, &script, &sender).await {
-                Ok(()) => Ok(event(0, Kind::Finished(pb::Finished::default()))),
+                Ok(()) => Ok(event(0, Kind::Finished(finished()))),
                 Err(error) => Err(Status::internal(error.to_string())),
             };
             // A client that has gone is no failure of the floor.
@@ -161,6 +183,7 @@ impl ExecService for Floor {
         let stdout = stdout.map_err(|error| Status::internal(error.to_string()))?;
         let result = pb::ExecResult {
             stdout: stdout.into(),
+            finished: Some(finished()),
             ..pb::ExecResult::default()
         };
         Ok(Response::new(pb::RunResponse {

@@ -70,7 +70,7 @@ pub(crate) struct Streamed {
 }
 
 impl PythonContender {
-    /// Our own client: `run`, `exec` and `stream`. It opens the session, if it is not there.
+    /// Our own client: all acts but `nothing`. It opens the session, if it is not there.
     pub(crate) async fn own(address: &Address, session: &str) -> Result<Self> {
         Self::ours("own_client.py", address, session).await
     }
