@@ -56,7 +56,13 @@ impl PythonRow {
         Ok(Self::of(script, Act::Nothing))
     }
 
-    /// The same, for the floor's memory in chunks of this size.
+    /// Our own client, for the floor's memory in chunks of this size.
+    pub(crate) async fn own_memory(address: &Address, session: &str, chunk: u64) -> Result<Self> {
+        let script = PythonContender::own(address, session).await?;
+        Ok(Self::of(script, Act::Memory(chunk)))
+    }
+
+    /// The same through grpcio and the stubs alone.
     pub(crate) async fn memory(address: &Address, session: &str, chunk: u64) -> Result<Self> {
         let script = PythonContender::grpcio(address, session).await?;
         Ok(Self::of(script, Act::Memory(chunk)))

@@ -27,6 +27,8 @@ pub(crate) const SLOW_STREAMS: usize = 2;
 
 /// Rows of Python's clients.
 pub(crate) const PYTHON: &str = "Python client, execgate";
+/// The client alone: what it takes above grpcio.
+pub(crate) const PYTHON_MEMORY: &str = "Python client, the floor's memory";
 pub(crate) const GRPCIO: &str = "Python grpcio alone, the floor's memory";
 
 /// Bytes from which the size of chunks is known.
@@ -97,21 +99,21 @@ pub(crate) async fn measure(program: &Path, plan: Plan, report: &mut Report) -> 
 
 /// Clients in Python, over TCP.
 async fn in_python(race: &mut Race, floor: &Server, server: &Server, plan: Plan) {
-    let own = PythonRow::own(&server.tcp(), SESSION).await;
-    // grpcio alone gets chunks of the size that the client has got from the server.
-    let alone = match own {
-        Ok(mut own) => {
-            let chunk = own.chunk(&script(SAMPLE_BYTES)).await;
-            race.add(PYTHON, plan.streams, own);
-            match chunk {
-                Ok(chunk) => PythonRow::memory(&floor.tcp(), SESSION, chunk).await,
-                Err(error) => Err(error),
-            }
-        }
-        Err(error) => Err(error),
+    let mut own = PythonRow::own(&server.tcp(), SESSION).await;
+    // What comes from memory has chunks of the size that the client gets from the server.
+    let sample = match &mut own {
+        Ok(own) => own.chunk(&script(SAMPLE_BYTES)).await.ok(),
+        Err(_) => None,
     };
-    race.offer(GRPCIO, plan.streams, alone);
+    let chunk = sample.unwrap_or(CHUNK_BYTES);
+    race.offer(PYTHON, plan.streams, own);
+    let (at, streams) = (floor.tcp(), plan.streams);
+    let grpcio = PythonRow::memory(&at, SESSION, chunk).await;
+    race.offer(GRPCIO, streams, grpcio);
+    let client = PythonRow::own_memory(&at, SESSION, chunk).await;
+    race.offer(PYTHON_MEMORY, streams, client);
     race.versus(PYTHON, GRPCIO);
+    race.versus(PYTHON_MEMORY, GRPCIO);
     let asyncio = PythonRow::own_asyncio(&server.tcp(), SESSION).await;
     race.offer("Python client, asyncio, execgate", plan.streams, asyncio);
     let same = PythonRow::grpcio(&server.tcp(), SESSION).await;
