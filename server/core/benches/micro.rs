@@ -59,6 +59,13 @@ fn command(criterion: &mut Criterion) -> Result<(), Fault> {
             bencher.iter(|| gate.run(name, printed.as_bytes()).is_ok());
         });
     }
+    // Through the shell's markers, the redactor and the budget, and into the record.
+    let text = log_text(STREAM_BYTES);
+    gate.run("cat log", &text)?;
+    group.throughput(Throughput::Bytes(text.len() as u64));
+    group.bench_function("cat log", |bencher| {
+        bencher.iter(|| gate.run("cat log", &text).is_ok());
+    });
     group.finish();
     Ok(())
 }
