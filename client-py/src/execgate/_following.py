@@ -116,7 +116,7 @@ class Following:
         event = self._news(message)
         if event is None:
             return None
-        if isinstance(event, Started) and self._call.fresh:
+        if isinstance(event, Started) and event.deduplicated and self._call.fresh:
             # A call that was repeated finds what it started before.
             event = replace(event, deduplicated=False)
         self._collector.add(event)
