@@ -44,6 +44,7 @@ fmt: setup ## Format everything
 
 .PHONY: bench
 bench: ## Measure against the floor and the peers (bench/README.md; ARGS=--quick)
+	-@scripts/setup-tests --venv
 	cargo build --locked --release -p execgate-server --bin execgate
 	cd bench && cargo run --locked --release -- $(ARGS)
 
