@@ -11,22 +11,27 @@ use std::path::Path;
 use execkit::Session;
 
 use crate::Result;
-use crate::client::{Call, Caller, in_container};
+use crate::caller::{Call, Caller};
+use crate::client::{in_container, of_image};
 use crate::peer::PeerThread;
 use crate::plan::Plan;
 use crate::race::Race;
 use crate::report::Report;
 use crate::server::{Audit, Server};
+use crate::sessions;
 use crate::shell::BareShell;
 use crate::spawn::PerCommand;
 use crate::streaming::{self, SLOW_STREAMS, UNREDACTED};
-use engine::{Container, ExecPerCommand, PREFIX};
+use engine::{Container, ExecPerCommand, IMAGE, PREFIX};
 
 /// The commands, and their tables.
 const SCRIPTS: [(&str, &str); 2] = [
     ("true", TABLE),
     ("echo hello", "`echo hello` in a container"),
 ];
+
+/// Containers that a client program starts and removes.
+const DOCKER_RUNS: usize = 5;
 
 /// The table of `true`.
 pub(crate) const TABLE: &str = "`true` in a container";
@@ -62,12 +67,27 @@ pub(crate) async fn measure(program: &Path, plan: Plan, report: &mut Report) -> 
         race.run(table, script, plan.turns, report).await;
     }
     drop(race);
+    begins(&container, &server, report).await?;
     let config = config + UNREDACTED;
     let unredacted = Server::execgate_with(program, Audit::Durable, &config).await?;
     let mut race = streams(&container, &server, &unredacted, plan).await;
     let (script, bytes) = (streaming::script(plan.stream_bytes), plan.stream_bytes);
     race.stream(&stream_table(plan), &script, bytes, report)
         .await;
+    Ok(())
+}
+
+async fn begins(container: &Container, server: &Server, report: &mut Report) -> Result<()> {
+    let table = "a session's begin and end, in a container";
+    let unix = server.unix();
+    let there = in_container(&container.name);
+    sessions::begins_on(&unix, table, "execgate, a container", there, report).await?;
+    let made = of_image(IMAGE);
+    sessions::begins_on(&unix, table, "execgate, an image", made, report).await?;
+    let mut race = Race::default();
+    let words = ["run", "--rm", "--network", "none", IMAGE, "bash", "-c"];
+    race.add("docker run --rm", 1, PerCommand::new("docker", words));
+    race.run(table, "true", DOCKER_RUNS, report).await;
     Ok(())
 }
 

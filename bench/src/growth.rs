@@ -3,14 +3,17 @@
 //! has no other: what the machine does to both is no growth.
 
 use std::path::Path;
+use std::time::Instant;
 
 use crate::Result;
-use crate::client::{Call, Caller, Client};
+use crate::caller::{Call, Caller};
+use crate::client::Client;
 use crate::plan::Plan;
 use crate::processes::usage;
 use crate::race::{Contender, Race};
 use crate::report::{Report, Unit};
 use crate::server::{Audit, Server};
+use crate::streaming;
 
 /// The command.
 const TRUE: &str = "true";
@@ -21,6 +24,15 @@ const TURNS: usize = 3;
 /// Tables.
 pub(crate) const SESSIONS: &str = "growth: `true` beside other sessions, audit not synced";
 pub(crate) const COMMANDS: &str = "growth: `true` after others in its session, audit not synced";
+
+const BEGINS: &str = "growth: create + close beside other sessions, audit not synced";
+const STREAMS: &str = "growth: streams of log lines, redacted";
+
+/// Begins and ends of each step.
+const BEGIN_TIMES: usize = 20;
+
+/// Streams of each size.
+const STREAM_TIMES: usize = 3;
 
 /// The row of a step.
 pub(crate) fn beside(others: usize) -> String {
@@ -42,6 +54,7 @@ pub(crate) async fn measure(program: &Path, plan: Plan, report: &mut Report) -> 
     let alone = Server::execgate(program, Audit::Written).await?;
     let grown = Server::execgate(program, Audit::Written).await?;
     commands(&alone, &grown, plan, report).await?;
+    streams(&alone, plan, report).await?;
     drop(grown);
     let grown = Server::execgate(program, Audit::Written).await?;
     let mut client = Client::connect(&grown.unix()).await?;
@@ -54,6 +67,52 @@ pub(crate) async fn measure(program: &Path, plan: Plan, report: &mut Report) -> 
         }
         let timed = Caller::connect(&grown.unix(), "timed", Call::Run).await?;
         step(SESSIONS, &beside(others), &alone, timed, plan, report).await?;
+        begins(&alone, &grown, others, report).await?;
+    }
+    Ok(())
+}
+
+/// Begins and ends, here and in the server with few sessions, in turns.
+async fn begins(alone: &Server, grown: &Server, others: usize, report: &mut Report) -> Result<()> {
+    let row = beside(others);
+    let control = control(&row);
+    let mut clients = [
+        (&control, Client::connect(&alone.unix()).await?),
+        (&row, Client::connect(&grown.unix()).await?),
+    ];
+    for index in 0..BEGIN_TIMES {
+        for (row, client) in &mut clients {
+            let session = format!("begin-{others}-{index}");
+            let start = Instant::now();
+            client.open(&session).await?;
+            client.close(&session).await?;
+            let taken = start.elapsed().as_secs_f64();
+            report.sample(BEGINS, row, Unit::Time, taken);
+        }
+    }
+    report.compare(BEGINS, &row, &control);
+    Ok(())
+}
+
+/// Streams of all sizes in turns, through the floor too.
+async fn streams(alone: &Server, plan: Plan, report: &mut Report) -> Result<()> {
+    let floor = Server::floor().await?;
+    let session = "stream";
+    let young = Caller::open(&alone.unix(), session, None, Call::Exec).await?;
+    let least = Caller::connect(&floor.unix(), session, Call::Exec).await?;
+    let mut contenders = [("floor", least), ("execgate", young)];
+    for turn in 0..=STREAM_TIMES {
+        for &bytes in plan.growing_streams {
+            let script = streaming::script(bytes);
+            for (name, caller) in &mut contenders {
+                let rate = bytes as f64 / caller.stream(&script, bytes).await?;
+                // The first turn warms up and does not count.
+                if turn > 0 {
+                    let row = format!("{name}, {} MB", bytes / 1_000_000);
+                    report.sample(STREAMS, &row, Unit::Bandwidth, rate);
+                }
+            }
+        }
     }
     Ok(())
 }

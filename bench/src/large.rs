@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use crate::client::{Call, Caller};
+use crate::caller::{Call, Caller};
 use crate::peer::PeerThread;
 use crate::plan::Plan;
 use crate::race::{Contender, Race};

@@ -7,6 +7,7 @@
 
 mod at_once;
 mod audit;
+mod caller;
 mod client;
 mod concurrency;
 mod disk;

@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) parallel_commands: usize,
     /// Other sessions beside the one that is timed.
     pub(crate) other_sessions: &'static [usize],
+    /// Bytes of streams of which each is as fast as the others, if nothing grows.
+    pub(crate) growing_streams: &'static [u64],
     /// Commands that a session has run before it is timed.
     pub(crate) earlier_commands: &'static [usize],
 }
@@ -42,6 +44,7 @@ pub(crate) const FULL: Plan = Plan {
     parallel_sessions: &[1, 8, 64, 256],
     parallel_commands: 4_000,
     other_sessions: &[1, 10, 100, 1_000],
+    growing_streams: &[20_000_000, 200_000_000, 2_000_000_000],
     earlier_commands: &[10, 1_000, 10_000, 100_000],
 };
 
@@ -58,5 +61,6 @@ pub(crate) const QUICK: Plan = Plan {
     parallel_sessions: &[1, 8, 64],
     parallel_commands: 1_000,
     other_sessions: &[1, 10, 100],
+    growing_streams: &[5_000_000, 50_000_000],
     earlier_commands: &[10, 1_000, 5_000],
 };

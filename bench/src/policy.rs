@@ -9,7 +9,8 @@ use std::time::Instant;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::client::{Address, Call, Caller, Client};
+use crate::caller::{Call, Caller};
+use crate::client::{Address, Client};
 use crate::plan::Plan;
 use crate::race::{Contender, Race};
 use crate::report::{Report, Unit};
@@ -30,6 +31,12 @@ const JUDGED: [(&str, &str); 3] = [
          env LANG=C timeout 30 find . -name \"*.o\" -newer stamp -print | xargs -r ls -l",
     ),
 ];
+
+/// A line of a long script; forty bytes.
+const LINE_OF_CODE: &str = "mkdir -p out/a && cp src/x out/a/y || :\n";
+
+/// Lines of the shorter long script.
+const LINES: usize = 25;
 
 /// Rows of judgements.
 const EMPTY: &str = "empty RPC, Unix socket";
@@ -55,7 +62,13 @@ pub(crate) async fn measure(
     race.offer(EMPTY, plan.commands, empty);
     race.offer(JUDGEMENT, plan.commands, Judge::connect(&unix).await);
     race.versus(JUDGEMENT, EMPTY);
-    for (table, script) in JUDGED {
+    let long = LINE_OF_CODE.repeat(LINES);
+    let longer = LINE_OF_CODE.repeat(10 * LINES);
+    let long = [
+        ("policy: a judgement of 1 KB of code", long.as_str()),
+        ("policy: a judgement of 10 KB of code", longer.as_str()),
+    ];
+    for (table, script) in JUDGED.into_iter().chain(long) {
         race.run(table, script, plan.turns, report).await;
         let medians = (report.median(table, JUDGEMENT), report.median(table, EMPTY));
         if let (Some(with), Some(without)) = medians {

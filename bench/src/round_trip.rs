@@ -2,7 +2,7 @@
 //! floor, the server with and without waiting for its disk, the peer, and a process for each
 //! command.
 
-use crate::client::{Call, Caller};
+use crate::caller::{Call, Caller};
 use crate::disk::Appender;
 use crate::peer::PeerThread;
 use crate::plan::Plan;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::Result;
-use crate::client::Client;
+use crate::client::{Address, Client, Target};
 use crate::peer::Peer;
 use crate::plan::Plan;
 use crate::processes::{Usage, available_memory, below, lives, processor_seconds, usage};
@@ -33,6 +33,9 @@ const BEGINS: usize = 20;
 
 /// The peer's take fifty milliseconds each.
 const PEER_BEGINS: usize = 3;
+
+/// Begins and ends on other targets.
+const FAR_BEGINS: usize = 8;
 
 /// Idle sessions of the peer, where it is measured.
 const PEER_SESSIONS: usize = 100;
@@ -100,6 +103,35 @@ async fn begins(program: &Path, plan: Plan, report: &mut Report) -> Result<()> {
     }
     report.compare(TABLE, BOTH, BASH);
     report.compare(TABLE, "execkit open + drop", BOTH);
+    Ok(())
+}
+
+/// Begins and ends sessions somewhere else.
+pub(crate) async fn begins_on(
+    address: &Address,
+    table: &str,
+    row: &str,
+    target: Target,
+    report: &mut Report,
+) -> Result<()> {
+    let mut client = Client::connect(address).await?;
+    for index in 0..=FAR_BEGINS {
+        let session = format!("{}-{index}", row.replace([' ', ','], "-"));
+        let start = Instant::now();
+        client.open_on(&session, Some(target.clone())).await?;
+        let middle = Instant::now();
+        client.close(&session).await?;
+        let end = Instant::now();
+        // The first one warms up and does not count.
+        if index > 0 {
+            let mut note = |what: &str, from: Instant, to: Instant| {
+                let taken = (to - from).as_secs_f64();
+                report.sample(table, &format!("{row}, {what}"), Unit::Time, taken);
+            };
+            note("create", start, middle);
+            note("close", middle, end);
+        }
+    }
     Ok(())
 }
 

@@ -14,12 +14,14 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::Result;
-use crate::client::{Call, Caller, through_ssh};
+use crate::caller::{Call, Caller};
+use crate::client::through_ssh;
 use crate::peer::PeerThread;
 use crate::plan::Plan;
 use crate::race::{Contender, Race};
 use crate::report::Report;
 use crate::server::{Audit, Server};
+use crate::sessions;
 use crate::shell::BareShell;
 use crate::spawn::PerCommand;
 use crate::streaming::{self, SLOW_STREAMS, UNREDACTED};
@@ -77,6 +79,9 @@ pub(crate) async fn measure(
     }
     drop(race);
     far(&host, &way, &server, plan, report).await;
+    let begins = "a session's begin and end, through SSH";
+    let (unix, near) = (server.unix(), through_ssh("near"));
+    sessions::begins_on(&unix, begins, "execgate, a host", near, report).await?;
     let unredacted = profiles + UNREDACTED;
     let unredacted = Server::execgate_with(program, Audit::Durable, &unredacted).await?;
     let mut race = streams(&host, &server, &unredacted, plan).await;

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::Result;
-use crate::client::{Address, Call, Caller, Client};
+use crate::caller::{Call, Caller};
+use crate::client::{Address, Client};
 use crate::peer::PeerThread;
 use crate::plan::Plan;
 use crate::python_row::PythonRow;

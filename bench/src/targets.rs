@@ -2,15 +2,30 @@
 //! ways of asking is met when the worst of them meets it; one of which a row is missing was
 //! not measured.
 
-mod list;
+mod commands;
+mod sessions;
+mod streams;
 
 use std::fmt;
 
 use serde::Serialize;
 
+use crate::plan::Plan;
 use crate::report::Report;
 
-pub(crate) use list::judge;
+/// Judges all of them.
+pub(crate) fn judge(report: &Report, plan: Plan) -> Vec<Target> {
+    let mut all = commands::round_trips(report);
+    all.extend(commands::peers(report));
+    all.extend(commands::elsewhere(report));
+    all.extend(streams::local(report, plan));
+    all.extend(streams::elsewhere(report, plan));
+    all.extend(sessions::had(report, plan));
+    all.extend(commands::scripts(report));
+    all.extend(commands::together(report));
+    all.extend(sessions::grown(report, plan));
+    all
+}
 
 /// A target and what became of it.
 #[derive(Debug, Serialize)]
@@ -18,6 +33,9 @@ pub(crate) struct Target {
     what: &'static str,
     aim: String,
     measured: Option<String>,
+    /// The aim and what was measured, as numbers.
+    limit: f64,
+    value: Option<f64>,
     verdict: Verdict,
 }
 
@@ -59,9 +77,9 @@ type Written = fn(f64) -> String;
 impl Target {
     /// Judges the worst of some numbers; one that is missing is missed.
     fn of(what: &'static str, aim: Aim, written: Written, values: &[Option<f64>]) -> Self {
-        let shown = match aim {
-            Aim::AtMost(limit) => format!("≤ {}", written(limit)),
-            Aim::AtLeast(limit) => format!("≥ {}", written(limit)),
+        let (limit, sign) = match aim {
+            Aim::AtMost(limit) => (limit, '≤'),
+            Aim::AtLeast(limit) => (limit, '≥'),
         };
         let values: Option<Vec<f64>> = values.iter().copied().collect();
         // What is no number was not measured either.
@@ -69,8 +87,10 @@ impl Target {
         let worst = values.and_then(|all| all.into_iter().reduce(|a, b| aim.worse(a, b)));
         Self {
             what,
-            aim: shown,
+            aim: format!("{sign} {}", written(limit)),
             measured: worst.map(written),
+            limit,
+            value: worst,
             verdict: match worst {
                 Some(worst) if aim.is_met(worst) => Verdict::Met,
                 Some(_) => Verdict::NotMet,
@@ -98,8 +118,7 @@ fn ratio(report: &Report, table: &str, row: &str, versus: &str) -> Option<f64> {
     Some(report.median(table, row)? / report.median(table, versus)?)
 }
 
-/// Never rounded to the better: two digits behind the point are cut off or added to by the
-/// judgement, which sees the number itself.
+/// What is shown is rounded; what is judged is the number itself.
 fn times(value: f64) -> String {
     format!("{value:.2} ×")
 }
@@ -126,4 +145,31 @@ fn kibibytes(value: f64) -> String {
 
 fn number(value: f64) -> String {
     format!("{value:.3}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Verdict::{Met, NotMeasured, NotMet};
+    use super::{Aim, Target, Verdict, times};
+
+    fn verdict(aim: Aim, values: &[Option<f64>]) -> Verdict {
+        Target::of("it", aim, times, values).verdict
+    }
+
+    #[test]
+    fn the_worst_way_counts() {
+        let at_most = |values: &[Option<f64>]| verdict(Aim::AtMost(1.5), values);
+        assert_eq!(at_most(&[Some(1.5), Some(1.2)]), Met);
+        assert_eq!(at_most(&[Some(1.2), Some(1.5004)]), NotMet);
+        let at_least = |values: &[Option<f64>]| verdict(Aim::AtLeast(25.0), values);
+        assert_eq!(at_least(&[Some(25.0), Some(30.0)]), Met);
+        assert_eq!(at_least(&[Some(24.99), Some(30.0)]), NotMet);
+    }
+
+    #[test]
+    fn what_misses_a_row_was_not_measured() {
+        assert_eq!(verdict(Aim::AtMost(1.5), &[]), NotMeasured);
+        assert_eq!(verdict(Aim::AtMost(1.5), &[Some(1.0), None]), NotMeasured);
+        assert_eq!(verdict(Aim::AtMost(1.5), &[Some(f64::NAN)]), NotMeasured);
+    }
 }

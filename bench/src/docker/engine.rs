@@ -22,7 +22,7 @@ use crate::race::Contender;
 pub(super) const PREFIX: &str = "execgate-bench-";
 
 /// Of a small Debian with bash; the tests make it of this machine's packages.
-const IMAGE: &str = "execgate-test-runtime";
+pub(super) const IMAGE: &str = "execgate-test-runtime";
 
 /// Largest read of a stream, in bytes: what execgate asks for.
 const READ_BYTES: usize = 64 * 1024;
