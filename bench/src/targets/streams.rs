@@ -15,6 +15,7 @@ pub(super) fn local(report: &Report, plan: Plan) -> Vec<Target> {
         ratio(report, &local, &row, &format!("floor Exec, {way}"))
     });
     let python = ratio(report, &local, streaming::PYTHON, streaming::GRPCIO);
+    let alone = ratio(report, &local, streaming::PYTHON_MEMORY, streaming::GRPCIO);
     vec![
         Target::of(
             "streaming, local, redacted",
@@ -29,10 +30,16 @@ pub(super) fn local(report: &Report, plan: Plan) -> Vec<Target> {
             &part,
         ),
         Target::of(
-            "streaming, Python client, of grpcio alone",
+            "streaming, Python client, from execgate, of grpcio alone",
             AtLeast(0.6),
             percent,
             &[python],
+        ),
+        Target::of(
+            "streaming, Python client, from memory, of grpcio alone",
+            AtLeast(0.6),
+            percent,
+            &[alone],
         ),
     ]
 }
