@@ -32,7 +32,7 @@ const STREAMS: &str = "growth: streams of log lines, redacted";
 const BEGIN_TIMES: usize = 20;
 
 /// Streams of each size.
-const STREAM_TIMES: usize = 3;
+const STREAM_TIMES: usize = 2;
 
 /// The row of a step.
 pub(crate) fn beside(others: usize) -> String {
@@ -67,30 +67,26 @@ pub(crate) async fn measure(program: &Path, plan: Plan, report: &mut Report) -> 
         }
         let timed = Caller::connect(&grown.unix(), "timed", Call::Run).await?;
         step(SESSIONS, &beside(others), &alone, timed, plan, report).await?;
-        begins(&alone, &grown, others, report).await?;
+        begins(&grown, others, report).await?;
+        if let Some(&first) = plan.other_sessions.first() {
+            report.compare(BEGINS, &beside(others), &beside(first));
+        }
     }
     Ok(())
 }
 
-/// Begins and ends, here and in the server with few sessions, in turns.
-async fn begins(alone: &Server, grown: &Server, others: usize, report: &mut Report) -> Result<()> {
-    let row = beside(others);
-    let control = control(&row);
-    let mut clients = [
-        (&control, Client::connect(&alone.unix()).await?),
-        (&row, Client::connect(&grown.unix()).await?),
-    ];
+/// Begins and ends. There is no control here: what other sessions do to the machine is what
+/// is asked for.
+async fn begins(grown: &Server, others: usize, report: &mut Report) -> Result<()> {
+    let mut client = Client::connect(&grown.unix()).await?;
     for index in 0..BEGIN_TIMES {
-        for (row, client) in &mut clients {
-            let session = format!("begin-{others}-{index}");
-            let start = Instant::now();
-            client.open(&session).await?;
-            client.close(&session).await?;
-            let taken = start.elapsed().as_secs_f64();
-            report.sample(BEGINS, row, Unit::Time, taken);
-        }
+        let session = format!("begin-{others}-{index}");
+        let start = Instant::now();
+        client.open(&session).await?;
+        client.close(&session).await?;
+        let taken = start.elapsed().as_secs_f64();
+        report.sample(BEGINS, &beside(others), Unit::Time, taken);
     }
-    report.compare(BEGINS, &row, &control);
     Ok(())
 }
 
@@ -102,11 +98,15 @@ async fn streams(alone: &Server, plan: Plan, report: &mut Report) -> Result<()> 
     let least = Caller::connect(&floor.unix(), session, Call::Exec).await?;
     let mut contenders = [("floor", least), ("execgate", young)];
     for turn in 0..=STREAM_TIMES {
-        for &bytes in plan.growing_streams {
+        // The first turn warms up and does not count.
+        let sizes = match turn {
+            0 => plan.growing_streams.get(..1).unwrap_or_default(),
+            _ => plan.growing_streams,
+        };
+        for &bytes in sizes {
             let script = streaming::script(bytes);
             for (name, caller) in &mut contenders {
                 let rate = bytes as f64 / caller.stream(&script, bytes).await?;
-                // The first turn warms up and does not count.
                 if turn > 0 {
                     let row = format!("{name}, {} MB", bytes / 1_000_000);
                     report.sample(STREAMS, &row, Unit::Bandwidth, rate);

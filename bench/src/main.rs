@@ -44,6 +44,9 @@ use crate::plan::{FULL, Plan, QUICK};
 use crate::report::Report;
 use crate::server::{Audit, Server};
 
+/// File descriptors that all measured sessions of a server take, twice.
+const FILES: u64 = 50_000;
+
 /// Errors end a group and are printed; nothing handles them apart.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -132,15 +135,26 @@ fn main() -> Result<()> {
             if arguments.groups().contains(&Group::Docker) {
                 name_engine();
             }
-            // Servers inherit it: a session takes some descriptors.
-            let files = getrlimit(Resource::Nofile).maximum;
-            let all = Rlimit {
-                current: files,
-                maximum: files,
-            };
-            setrlimit(Resource::Nofile, all)?;
+            raise_files();
             runtime.block_on(measure(&arguments))
         }
+    }
+}
+
+/// Lets the servers, which inherit it, have as many descriptors as thousands of sessions take,
+/// or as many as this user may have.
+fn raise_files() {
+    let now = getrlimit(Resource::Nofile);
+    let wanted = now.maximum.map_or(FILES, |most| most.max(FILES));
+    let limits = [Some(wanted), now.maximum].map(|files| Rlimit {
+        current: files,
+        maximum: files,
+    });
+    if !limits
+        .into_iter()
+        .any(|limit| setrlimit(Resource::Nofile, limit).is_ok())
+    {
+        eprintln!("the limit of file descriptors stays as it is");
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) const FULL: Plan = Plan {
     idle_sessions: &[1, 100, 1_000, 4_000],
     idle_seconds: 10,
     parallel_sessions: &[1, 8, 64, 256],
-    parallel_commands: 4_000,
+    parallel_commands: 2_000,
     other_sessions: &[1, 10, 100, 1_000],
     growing_streams: &[20_000_000, 200_000_000, 2_000_000_000],
     earlier_commands: &[10, 1_000, 10_000, 100_000],

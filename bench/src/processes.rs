@@ -9,8 +9,8 @@ use crate::Result;
 /// Argument that makes the server's binary a launcher.
 const LAUNCHER: &str = "__launcher";
 
-/// Nanoseconds of a second.
-const NANOSECONDS: f64 = 1e9;
+/// Where the time in user mode is in `/proc/PID/stat`, behind the name; the kernel's follows.
+const USER_TIME: usize = 11;
 
 /// Use at a time.
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,18 +73,18 @@ pub(crate) fn lives(pid: u32) -> bool {
     fs::exists(format!("/proc/{pid}")).unwrap_or(false)
 }
 
-/// Seconds that all threads of a process have run.
+/// Seconds that a process has run, with those of its threads that have ended.
 pub(crate) fn processor_seconds(pid: u32) -> Result<f64> {
-    let mut sum = 0.0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread that has ended meanwhile counts no more.
-        let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else {
-            continue;
-        };
-        let ran = text.split(' ').next().unwrap_or_default();
-        sum += ran.parse::<f64>()? / NANOSECONDS;
-    }
-    Ok(sum)
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may hold anything.
+    let (_, fields) = stat.rsplit_once(") ").ok_or("no process's stat")?;
+    let ticks: f64 = fields
+        .split(' ')
+        .skip(USER_TIME)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum();
+    Ok(ticks / rustix::param::clock_ticks_per_second() as f64)
 }
 
 /// Memory that programs may still have, in bytes.

@@ -44,6 +44,9 @@ const PEER_SESSIONS: usize = 100;
 /// twice. Where there is less memory, so many sessions are not tried.
 const SESSION_BYTES: u64 = 2 << 20;
 
+/// How long opening a step's sessions may take, before the step is left out.
+const OPEN_LIMIT: Duration = Duration::from_secs(300);
+
 /// How long all processes of a server may take to end, and the pause between two looks.
 const END_LIMIT: Duration = Duration::from_secs(60);
 const END_PAUSE: Duration = Duration::from_millis(100);
@@ -146,17 +149,25 @@ async fn idle(program: &Path, plan: Plan, report: &mut Report) -> Result<()> {
     let mut opened = 0;
     for &sessions in plan.idle_sessions {
         let table = idle_table(sessions);
-        let wanted = (sessions - opened) as u64 * SESSION_BYTES;
-        if available_memory()? < wanted {
+        let added = sessions - opened;
+        if available_memory()? < added as u64 * SESSION_BYTES {
             report.left_out(&table, "all", "this machine has too little memory");
             break;
         }
+        let start = Instant::now();
         while opened < sessions {
+            if start.elapsed() > OPEN_LIMIT {
+                let reason = format!("{opened} were open after {OPEN_LIMIT:?}");
+                report.left_out(&table, "all", &reason);
+                return end(server).await;
+            }
             let name = format!("idle-{opened}");
             client.open(&name).await?;
             client.run(&name, "true").await?;
             opened += 1;
         }
+        let each = start.elapsed().as_secs_f64() / added as f64;
+        report.sample(&table, "execgate: create + first command", Unit::Time, each);
         note_idle(report, &table, before, usage(pid)?, sessions as f64);
         let (ran, start) = (processor_seconds(pid)?, Instant::now());
         tokio::time::sleep(Duration::from_secs(plan.idle_seconds)).await;
