@@ -73,9 +73,10 @@ fn by_unit(table: &Table) -> Vec<(&'static str, Vec<&Row>)> {
 fn panel(body: &mut String, mut y: f64, unit: &str, rows: &[&Row]) -> f64 {
     let ends = rows.iter().flat_map(|row| [row.quantile(0.5), row.tail()]);
     let ends: Vec<f64> = ends.filter(|value| *value > 0.0).map(f64::log10).collect();
-    let least = ends.iter().copied().fold(f64::INFINITY, f64::min);
+    // From a power of ten on, and over one at least: what hardly differs looks alike.
+    let least = ends.iter().copied().fold(f64::INFINITY, f64::min).floor();
     let most = ends.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let span = (most - least).max(f64::EPSILON);
+    let span = (most - least).max(1.0);
     // What is nothing, or less, has no place on such a scale.
     let place = |value: f64| match value > 0.0 {
         true => BARS * (LEAST_PART + (1.0 - LEAST_PART) * (value.log10() - least) / span),
@@ -83,7 +84,7 @@ fn panel(body: &mut String, mut y: f64, unit: &str, rows: &[&Row]) -> f64 {
     };
     // Lines at powers of ten, behind the bars.
     let bottom = y + LINE * rows.len() as f64 + 4.0;
-    let (first, last) = (least.ceil(), most.floor());
+    let (first, last) = (least, most.floor());
     let mut power = first;
     while power <= last {
         let x = LABELS + place(10f64.powf(power));
