@@ -64,7 +64,11 @@ pub(crate) async fn measure(program: &Path, plan: Plan, report: &mut Report) -> 
     let server = Server::execgate_with(program, Audit::Durable, &config).await?;
     let mut race = commands(&container, &server, plan).await;
     for (script, table) in SCRIPTS {
-        race.run(table, script, plan.turns, report).await;
+        let turns = match table {
+            TABLE => plan.turns,
+            _ => plan.fewer_turns(),
+        };
+        race.run(table, script, turns, report).await;
     }
     drop(race);
     begins(&container, &server, report).await?;

@@ -69,7 +69,7 @@ pub(crate) async fn measure(
         ("policy: a judgement of 10 KB of code", longer.as_str()),
     ];
     for (table, script) in JUDGED.into_iter().chain(long) {
-        race.run(table, script, plan.turns, report).await;
+        race.run(table, script, plan.fewer_turns(), report).await;
         let medians = (report.median(table, JUDGEMENT), report.median(table, EMPTY));
         if let (Some(with), Some(without)) = medians {
             let row = "execgate, judging alone (difference of the medians)";

@@ -42,7 +42,11 @@ pub(crate) const SWE_REX: &str = "SWE-ReX, its server and bash session";
 pub(crate) async fn measure(servers: &Servers, plan: Plan, report: &mut Report) -> Result<()> {
     let mut race = race(servers, plan).await?;
     for (script, table) in SCRIPTS {
-        race.run(table, script, plan.turns, report).await;
+        let turns = match table {
+            TABLE => plan.turns,
+            _ => plan.fewer_turns(),
+        };
+        race.run(table, script, turns, report).await;
     }
     Ok(())
 }

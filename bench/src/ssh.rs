@@ -75,7 +75,11 @@ pub(crate) async fn measure(
     let master = Master::start(&host).await?;
     let mut race = near(&host, &master, &server, plan).await;
     for (script, table) in SCRIPTS {
-        race.run(table, script, plan.turns, report).await;
+        let turns = match table {
+            TABLE => plan.turns,
+            _ => plan.fewer_turns(),
+        };
+        race.run(table, script, turns, report).await;
     }
     drop(race);
     far(&host, &way, &server, plan, report).await;
