@@ -24,14 +24,15 @@ pub(super) fn had(report: &Report, plan: Plan) -> Vec<Target> {
     let both = ratio(report, table, sessions::BOTH, sessions::BASH);
     let close = report.median(table, sessions::CLOSE);
     let worst_close = report.worst(table, sessions::CLOSE);
-    // One session alone is within what the process itself gives and takes.
+    // One session alone is within what the process itself gives and takes; the steps that were
+    // reached count.
     let many = plan.idle_sessions.iter().filter(|&&sessions| sessions > 1);
     let tables: Vec<String> = many
         .map(|&sessions| sessions::idle_table(sessions))
         .collect();
     let each = |row: &str| -> Vec<Option<f64>> {
         let values = tables.iter().map(|table| report.median(table, row));
-        values.collect()
+        values.filter(Option::is_some).collect()
     };
     let most = sessions::idle_table(MANY_SESSIONS);
     let processor = report.median(&most, sessions::SERVER_PROCESSOR);
