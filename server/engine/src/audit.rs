@@ -4,14 +4,15 @@
 //! is the embedded store. What a record says and how it is chained is decided
 //! in `execgate_core::audit`; nothing here looks into a record but to filter.
 //!
-//! The way of one record: `append` → queue (bounded by bytes) → writer thread:
-//! encode all that waits, one write, one sync if any of them asked for it →
-//! answers. After the first failure nothing is written any more: fail closed.
+//! The way of one record: `append` → encoded and written, by its caller where nobody is in
+//! the way, or through a queue (bounded by bytes) → one sync for all that want it, by a
+//! thread → answers. After the first failure nothing is written any more: fail closed.
 //!
 //! Two threads follow what has been written, by reading it again: one hashes it into the
 //! tree, signs heads and applies retention (`sealer`), one keeps the index for queries
 //! (`indexer`). Neither is on the way of a command, and what they make can be made anew.
 
+mod committer;
 mod cursor;
 mod directory;
 mod error;

@@ -1,7 +1,7 @@
 //! The thread that keeps the query index, behind the log and never in its way.
 //!
 //! ```text
-//! more is written ─► gathered for 20 ms ─► read from the segments ─► one step of the index
+//! more is written ─► gathered for 250 ms ─► read from the segments ─► one step of the index
 //! a query comes ─► at once, up to the log's head as it was when it came ─► answered
 //! ```
 //! What is missing, damaged or of another log is made anew; as long as that takes, or
@@ -24,8 +24,9 @@ use super::follow::{Message, Waker};
 use super::index::{self, Index, Indexed};
 use super::segment::list_segments;
 
-/// How long what comes together is gathered.
-const GATHER: Duration = Duration::from_millis(20);
+/// How long what comes together is gathered: a step for each few records costs more than
+/// they do, and a query does not wait for it.
+const GATHER: Duration = Duration::from_millis(250);
 /// Records in one step of the index.
 const STEP_RECORDS: usize = 1024;
 /// A query does not wait for an index that is further behind than this many records.

@@ -7,7 +7,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime};
 
 use execgate_core::audit::{
@@ -17,12 +16,13 @@ use execgate_core::audit::{
 use tokio::sync::{Semaphore, oneshot};
 
 use super::Durability;
+use super::committer::Queue;
 use super::directory::Directory;
 use super::error::AuditError;
 use super::heads::replace;
 use super::sealer::{STUB_NAME, keys, resume_point};
 use super::segment::{SegmentLines, Step, list_segments};
-use super::writer::{Job, Message};
+use super::writer::Job;
 
 /// How long the log is kept. Nothing set: for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct LogRetention {
 #[derive(Debug)]
 pub(super) struct Retainer {
     retention: LogRetention,
-    writer: Sender<Message>,
+    writer: Arc<Queue>,
     permits: Arc<Semaphore>,
     looked: Option<Instant>,
 }
@@ -57,7 +57,7 @@ impl Retainer {
     /// One that tells the log through `writer`; none where everything is kept.
     pub(super) fn new(
         retention: LogRetention,
-        writer: Sender<Message>,
+        writer: Arc<Queue>,
         permits: Arc<Semaphore>,
     ) -> Option<Self> {
         (retention != LogRetention::default()).then_some(Self {
@@ -180,7 +180,7 @@ impl Retainer {
             permit,
         };
         // A writer that is gone takes no job: it has to go at once, and its answer with it.
-        drop(self.writer.send(Message::Append(Box::new(job))));
+        self.writer.enqueue(job);
         answered
             .blocking_recv()
             .unwrap_or(Err(AuditError::Closed))

@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions, read_dir};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use execgate_core::audit::MAX_PAYLOAD_BYTES;
 use rustix::fs::{FallocateFlags, fallocate};
@@ -29,7 +30,7 @@ const EXTENSION: &str = "log";
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) path: PathBuf,
-    pub(super) file: File,
+    pub(super) file: Arc<File>,
     /// Where the next line goes.
     pub(super) offset: u64,
 }
@@ -48,7 +49,7 @@ impl Segment {
             .map_err(AuditError::io("create", &path))?;
         let segment = Self {
             path,
-            file,
+            file: Arc::new(file),
             offset: 0,
         };
         segment.reserve(bytes)?;
@@ -75,7 +76,7 @@ impl Segment {
             .map_err(AuditError::io("create", &path))?;
         let spare = Self {
             path,
-            file,
+            file: Arc::new(file),
             offset: 0,
         };
         let reserved = spare.reserve(bytes).and_then(|()| {
@@ -109,7 +110,7 @@ impl Segment {
             .map_err(AuditError::io("open", path))?;
         let segment = Self {
             path: path.to_owned(),
-            file,
+            file: Arc::new(file),
             offset,
         };
         segment.reserve(bytes)?;

@@ -1,8 +1,8 @@
-//! The embedded audit store: a handle in front of one writer thread.
+//! The embedded audit store: a handle in front of the committer and its thread.
 //!
-//! The handle queues and waits; only the writer thread touches the files being
-//! written. Queued bytes are bounded by permits, so a burst of large commands
-//! waits for the disk instead of filling memory.
+//! A record is written by its caller where that takes no time, and queued otherwise. Queued
+//! bytes are bounded by permits, so a burst of large commands waits for the disk instead of
+//! filling memory.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +12,10 @@ use std::thread;
 use std::time::Duration;
 
 use execgate_core::audit::{Appended, AuditBody, Micros, NewRecord, NoteSigner, NoteVerifier};
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::{BoxFuture, FutureExt, ready};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use super::committer::{Committer, Message, Progress, Queue};
 use super::error::AuditError;
 use super::follow::{self, Waker};
 use super::indexer::{Generation, Indexer};
@@ -22,7 +23,7 @@ use super::queries::Queries;
 use super::retention::Retainer;
 use super::sealer::{Sealer, SealerParts};
 use super::verify::{Live, verify_log};
-use super::writer::{Job, Message, Writer};
+use super::writer::{Job, Writer};
 use super::{
     AuditHead, AuditPage, AuditQuery, AuditStore, Durability, HeadExport, LogRetention,
     LostSession, SignedHead, Verification, VerifyRequest,
@@ -37,6 +38,9 @@ pub const MAX_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 const QUEUE_PERMITS: u32 = 16 * 1024;
 /// Bytes of a record that one permit stands for.
 const PERMIT_BYTES: usize = 1024;
+/// Permits of the largest record that its caller writes: encoding it takes some hundred
+/// microseconds.
+const MAX_OWN_PERMITS: u32 = 64;
 /// Pages read at once: reading is disk and CPU, and the commands come first.
 const CONCURRENT_READS: usize = 2;
 
@@ -131,7 +135,8 @@ impl Counters {
 #[derive(Debug)]
 pub struct SegmentLog {
     dir: PathBuf,
-    queue: mpsc::Sender<Message>,
+    committer: Arc<Committer>,
+    queue: Arc<Queue>,
     permits: Arc<Semaphore>,
     head: watch::Receiver<AuditHead>,
     counters: Arc<Counters>,
@@ -158,8 +163,9 @@ impl SegmentLog {
         let head = writer.head();
         let lost = writer.lost_sessions().to_vec();
         let (queue, inbox) = mpsc::channel();
+        let queue = Arc::new(Queue::new(queue));
         let permits = Arc::new(Semaphore::new(QUEUE_PERMITS as usize));
-        let to_writer = (queue.clone(), Arc::clone(&permits));
+        let to_writer = (Arc::clone(&queue), Arc::clone(&permits));
         let sealer = start_sealer(&writer, &options, to_writer)?;
         let generation = Generation::default();
         let indexer = match options.index {
@@ -167,12 +173,15 @@ impl SegmentLog {
             IndexMode::Scan => None,
         };
         writer.follow_with([&sealer, &indexer].into_iter().flatten().cloned().collect());
+        let committer = Arc::new(Committer::new(writer, Arc::clone(&queue)));
+        let running = Arc::clone(&committer);
         thread::Builder::new()
             .name("audit-writer".to_owned())
-            .spawn(move || writer.run(inbox))
+            .spawn(move || running.run(inbox))
             .map_err(AuditError::io("start the writer of", dir))?;
         Ok(Self {
             dir: dir.to_owned(),
+            committer,
             queue,
             permits,
             head,
@@ -190,7 +199,7 @@ impl SegmentLog {
     pub fn close(&self) -> BoxFuture<'static, Result<(), AuditError>> {
         let (answer, answered) = oneshot::channel();
         // A writer that is gone drops the answer, and that says the same.
-        let _closed_already = self.queue.send(Message::Close { answer });
+        self.queue.send(Message::Close { answer });
         async move { answered.await.unwrap_or(Err(AuditError::Closed)) }.boxed()
     }
 
@@ -205,29 +214,23 @@ impl SegmentLog {
     }
 }
 
-impl AuditStore for SegmentLog {
-    fn lost_sessions(&self) -> Vec<LostSession> {
-        self.lost.clone()
-    }
-
-    fn append(
+impl SegmentLog {
+    /// Has the thread write a record; waits for room first, where the queue has none.
+    fn append_queued(
         &self,
-        record: NewRecord,
+        (record, weight): (NewRecord, u32),
         durability: Durability,
     ) -> BoxFuture<'static, Result<Appended, AuditError>> {
         let (answer, answered) = oneshot::channel();
-        let weight = weight(&record);
-        let queue = self.queue.clone();
+        let queue = Arc::clone(&self.queue);
         let permits = Arc::clone(&self.permits);
         let send = move |permit| {
-            let job = Job {
+            queue.enqueue(Job {
                 record,
                 durability,
                 answer,
                 permit,
-            };
-            // A writer that is gone drops the job, and the answer with it.
-            let _writer_gone = queue.send(Message::Append(Box::new(job)));
+            });
         };
         let unsent = match Arc::clone(&permits).try_acquire_many_owned(weight) {
             Ok(permit) => {
@@ -244,6 +247,38 @@ impl AuditStore for SegmentLog {
             answered.await.unwrap_or(Err(AuditError::Closed))
         }
         .boxed()
+    }
+}
+
+impl AuditStore for SegmentLog {
+    fn lost_sessions(&self) -> Vec<LostSession> {
+        self.lost.clone()
+    }
+
+    fn append(
+        &self,
+        record: NewRecord,
+        durability: Durability,
+    ) -> BoxFuture<'static, Result<Appended, AuditError>> {
+        let weight = weight(&record);
+        let progress = match weight > MAX_OWN_PERMITS {
+            true => Progress::NotYet(record),
+            false => self.committer.write_now(record, durability),
+        };
+        match progress {
+            Progress::Done(done) => ready(done).boxed(),
+            Progress::Written(synced) => {
+                let committer = Arc::clone(&self.committer);
+                async move {
+                    // Whoever is ready may want the same sync.
+                    tokio::task::yield_now().await;
+                    committer.ask();
+                    synced.await.unwrap_or(Err(AuditError::Closed))
+                }
+                .boxed()
+            }
+            Progress::NotYet(record) => self.append_queued((record, weight), durability),
+        }
     }
 
     fn list(&self, query: AuditQuery) -> BoxFuture<'static, Result<AuditPage, AuditError>> {
@@ -274,7 +309,7 @@ impl AuditStore for SegmentLog {
         };
         let (answer, answered) = oneshot::channel();
         let (sync, synced) = oneshot::channel();
-        let _writer_gone = self.queue.send(Message::Sync { answer: sync });
+        self.queue.send(Message::Sync { answer: sync });
         async move {
             synced.await.unwrap_or(Err(AuditError::Closed))?;
             sealer.send(follow::Message::Sign { answer });
@@ -309,14 +344,14 @@ impl AuditStore for SegmentLog {
 impl Drop for SegmentLog {
     fn drop(&mut self) {
         let (answer, _nobody_waits) = oneshot::channel();
-        let _closed_already = self.queue.send(Message::Close { answer });
+        self.queue.send(Message::Close { answer });
     }
 }
 
 fn start_sealer(
     writer: &Writer,
     options: &SegmentLogOptions,
-    (queue, permits): (mpsc::Sender<Message>, Arc<Semaphore>),
+    (queue, permits): (Arc<Queue>, Arc<Semaphore>),
 ) -> Result<Option<Waker>, AuditError> {
     let Some(signer) = options.signer.clone() else {
         return Ok(None);

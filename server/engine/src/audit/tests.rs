@@ -10,7 +10,7 @@ use execgate_core::audit::{
     AuditBody, AuditCause, AuditObserver, AuditOutcome, ChainFault, ChainState, CommandKind,
     ExecutionIntent, ExecutionOutcome, ServerStopped, verify,
 };
-use futures::future::join_all;
+use futures::future::{FutureExt, join_all};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -348,6 +348,34 @@ async fn concurrent_appends_share_syncs() {
     let AuditStatistics { records, syncs, .. } = log.statistics();
     assert_eq!(records, 512);
     assert!(syncs < 256, "{syncs} syncs for 512 records");
+}
+
+#[tokio::test]
+async fn a_record_that_is_only_written_waits_for_no_thread() {
+    let place = place();
+    let log = open(&place.dir);
+    let at_once = (0..100).filter(|number| {
+        let written = log.append(outcome(&number.to_string()), Durability::Written);
+        // Who is in the way for a moment, has it queued.
+        matches!(written.now_or_never(), Some(Ok(_)))
+    });
+    assert!(at_once.count() > 0);
+}
+
+#[tokio::test]
+async fn what_was_queued_comes_before_what_is_written_by_its_caller() {
+    let place = place();
+    let log = open(&place.dir);
+    for turn in 0..20 {
+        let mut large = intent(&turn.to_string());
+        if let AuditBody::ExecutionIntent(intent) = &mut large.body {
+            intent.command = "x".repeat(100_000);
+        }
+        let large = log.append(large, Durability::Written);
+        let small = log.append(outcome(&turn.to_string()), Durability::Written);
+        let (small, large) = (small.await.unwrap(), large.await.unwrap());
+        assert_eq!(large.sequence + 1, small.sequence);
+    }
 }
 
 #[tokio::test]

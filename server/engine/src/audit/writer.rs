@@ -1,20 +1,15 @@
-//! The writer thread: group commit into the current segment.
-//!
-//! ```text
-//! wait ── first message ──▶ take all that waits ──▶ encode ──▶ write ──▶ answer `Written`
-//!  ▲                                                                        │
-//!  └── answer `Synced` ◀── sync, if any record or the clock asks for it ◀───┘
-//! any failure ──▶ failed: every later append gets the same error
-//! ```
+//! What is written: records encoded into lines, lines into the current segment, segments in
+//! their order. Who calls, when it is synced and who waits for that is the committer's.
 //!
 //! The space of the next segment is reserved before it is needed. Where that fails, what
 //! would begin something is refused until there is space, and the outcomes of what runs
 //! have the reserved space to themselves.
 
-use std::path::Path;
+use std::fs::File;
+use std::mem::take;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use execgate_core::audit::{Appended, AuditBody, ChainState, Micros, NewRecord};
@@ -22,20 +17,20 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::directory::Directory;
 use super::error::AuditError;
-use super::follow::{self, Waker};
+use super::follow::Waker;
 use super::recovery::{Recovery, recover};
 use super::segment::Segment;
 use super::segment_log::{Counters, MAX_SEGMENT_BYTES, SegmentLogOptions, SyncMode};
 use super::{AuditHead, Durability, LostSession};
 
-/// Records in one group at most, so that the first of them is not kept waiting
-/// for ever by those that come after it.
-const MAX_GROUP_RECORDS: usize = 1024;
 /// How long a written record may wait for a sync that nobody asked for: bounds
 /// what a power cut takes without a sync for each outcome.
-const LAZY_SYNC_DELAY: Duration = Duration::from_secs(1);
+pub(super) const LAZY_SYNC_DELAY: Duration = Duration::from_secs(1);
 /// Bytes of the encoding buffer that are kept between groups.
-const KEPT_BUFFER_BYTES: usize = 1024 * 1024;
+const KEPT_BUFFER_BYTES: usize = 64 * 1024;
+/// A disk that takes longer for a sync may take as long for a write: callers do not write
+/// themselves meanwhile.
+const SLOW_SYNC: Duration = Duration::from_millis(50);
 
 type Answer = oneshot::Sender<Result<Appended, AuditError>>;
 
@@ -49,24 +44,37 @@ pub(super) struct Job {
     pub(super) permit: OwnedSemaphorePermit,
 }
 
-/// What the thread is told.
+/// A written record whose caller waits for stable storage.
 #[derive(Debug)]
-pub(super) enum Message {
-    Append(Box<Job>),
-    /// Bring what is written to stable storage.
-    Sync {
-        answer: oneshot::Sender<Result<(), AuditError>>,
-    },
-    Close {
-        answer: oneshot::Sender<Result<(), AuditError>>,
-    },
-}
-
-/// An encoded record whose caller waits.
 struct Waiting {
     answer: Answer,
-    durability: Durability,
     appended: Appended,
+}
+
+/// What is being brought to stable storage, and who waits for it. No lock is held meanwhile.
+#[derive(Debug)]
+pub(super) struct Syncing {
+    file: Arc<File>,
+    path: PathBuf,
+    /// The last record that was written before.
+    through: u64,
+    waiting: Vec<Waiting>,
+    began: Instant,
+}
+
+impl Syncing {
+    /// Blocks for as long as the disk takes.
+    pub(super) fn run(&self) -> Result<(), AuditError> {
+        let synced = self.file.sync_data();
+        synced.map_err(AuditError::io("sync", &self.path))
+    }
+
+    /// Answers those who waited for it.
+    pub(super) fn answer(self, synced: &Result<(), AuditError>) {
+        for Waiting { answer, appended } in self.waiting {
+            let _caller_gone = answer.send(synced.clone().map(|()| appended));
+        }
+    }
 }
 
 /// The only owner of the files being written.
@@ -81,6 +89,10 @@ pub(super) struct Writer {
     head: watch::Sender<AuditHead>,
     /// Since when there is something written and not synced.
     unsynced_since: Option<Instant>,
+    /// Since when a sync is under way.
+    syncing_since: Option<Instant>,
+    /// Those who wait for the next one.
+    waiting: Vec<Waiting>,
     failed: Option<AuditError>,
     counters: Arc<Counters>,
     buffer: Vec<u8>,
@@ -136,6 +148,8 @@ impl Writer {
             chain,
             head,
             unsynced_since: None,
+            syncing_since: None,
+            waiting: Vec::new(),
             failed: None,
             counters,
             buffer: Vec::new(),
@@ -152,7 +166,7 @@ impl Writer {
     /// Writes to another file from now on.
     #[cfg(test)]
     pub(super) fn replace_file(&mut self, file: std::fs::File) {
-        self.segment.file = file;
+        self.segment.file = Arc::new(file);
     }
 
     /// The sessions that the server before this one left behind.
@@ -176,50 +190,9 @@ impl Writer {
         self.head.subscribe()
     }
 
-    /// Works until the inbox is closed or says so.
-    pub(super) fn run(mut self, inbox: Receiver<Message>) {
-        let mut group = Vec::new();
-        loop {
-            let other = match self.next_message(&inbox) {
-                Ok(Message::Append(job)) => {
-                    group.push(*job);
-                    take_waiting(&inbox, &mut group)
-                }
-                Ok(other) => Some(other),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            self.commit(&mut group);
-            if let Some(Message::Sync { answer }) = other {
-                let synced = self.finish();
-                if let Err(error) = &synced {
-                    self.fail(error.clone());
-                }
-                let _caller_gone = answer.send(synced);
-            } else if let Some(Message::Close { answer }) = other {
-                // Who still waits for an answer, a follower perhaps, gets none.
-                drop(inbox);
-                let closed = self.close();
-                if let Err(error) = &closed {
-                    tracing::error!(%error, "audit log not closed in good order");
-                }
-                let _caller_gone = answer.send(closed);
-                return;
-            }
-        }
-    }
-
-    /// Finishes, and lets those that follow finish. The lock goes before the answer, so
-    /// that the caller can open again.
-    fn close(mut self) -> Result<(), AuditError> {
-        let closed = self.finish();
-        for follower in &self.followers {
-            let (answer, answered) = oneshot::channel();
-            follower.send(follow::Message::Close { answer });
-            // One that is gone has finished.
-            let _gone = answered.blocking_recv();
-        }
-        closed
+    /// Finishes; answers those who follow the log.
+    pub(super) fn close(mut self) -> (Result<(), AuditError>, Vec<Waker>) {
+        (self.finish(), self.followers)
     }
 
     fn wake(&self) {
@@ -248,18 +221,50 @@ impl Writer {
         self.spare.is_some()
     }
 
-    fn next_message(&self, inbox: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
-        match self.unsynced_since {
-            Some(since) if self.syncs() && self.failed.is_none() => {
-                inbox.recv_timeout(LAZY_SYNC_DELAY.saturating_sub(since.elapsed()))
-            }
-            _ => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        }
+    /// Since when something waits for a sync that nobody asked for.
+    pub(super) fn unsynced_since(&self) -> Option<Instant> {
+        let wanted = self.syncs() && self.failed.is_none();
+        self.unsynced_since.filter(|_| wanted)
     }
 
-    /// Writes a group, syncs if it is asked for or due, and answers everybody.
+    /// Writes one record in the caller's own thread, where that takes no longer than a copy
+    /// into the kernel's memory; nothing where the thread has to do it.
+    pub(super) fn write_now(&mut self, record: &NewRecord) -> Option<Result<Appended, AuditError>> {
+        let slow = self
+            .syncing_since
+            .is_some_and(|since| since.elapsed() > SLOW_SYNC);
+        if slow || self.failed.is_some() || self.spare.is_none() {
+            return None;
+        }
+        let before = self.chain;
+        let appended = match self.append_to_buffer(record) {
+            Ok(appended) => appended,
+            Err(error) => return Some(Err(error)),
+        };
+        if self.buffered_end() > self.options.segment_bytes {
+            self.chain = before;
+            self.buffer.clear();
+            return None;
+        }
+        let written = self.flush(self.chain);
+        self.forget_buffer();
+        Some(match written {
+            Ok(()) => Ok(appended),
+            Err(error) => {
+                self.fail(error.clone());
+                Err(error)
+            }
+        })
+    }
+
+    /// Answers when a record that was written is on stable storage.
+    pub(super) fn wait_for_sync(&mut self, appended: Appended, answer: Answer) {
+        self.waiting.push(Waiting { answer, appended });
+    }
+
+    /// Writes a group. Those who wait for a sync go on waiting, the others are answered.
     pub(super) fn commit(&mut self, group: &mut Vec<Job>) {
-        let mut waiting = Vec::with_capacity(group.len());
+        let mut encoded = Vec::with_capacity(group.len());
         for Job {
             record,
             durability,
@@ -268,38 +273,75 @@ impl Writer {
         } in group.drain(..)
         {
             match self.encode(&record) {
-                Ok(appended) => waiting.push(Waiting {
-                    answer,
-                    durability,
-                    appended,
-                }),
+                Ok(appended) => encoded.push((answer, durability, appended)),
                 Err(error) => {
                     let _caller_gone = answer.send(Err(error));
                 }
             }
             drop(permit);
         }
-        if let Err(error) = self.write_group(&mut waiting) {
-            for Waiting { answer, .. } in waiting {
-                let _caller_gone = answer.send(Err(error.clone()));
-            }
-            self.fail(error);
+        let written = match &self.failed {
+            Some(error) => Err(error.clone()),
+            None => self.flush(self.chain),
+        };
+        if let Err(error) = &written {
+            self.fail(error.clone());
         }
+        for (answer, durability, appended) in encoded {
+            let answered = match (&written, durability) {
+                (Ok(()), Durability::Synced) if self.syncs() => {
+                    self.wait_for_sync(appended, answer);
+                    continue;
+                }
+                (Ok(()), _) => Ok(appended),
+                (Err(error), _) => Err(error.clone()),
+            };
+            let _caller_gone = answer.send(answered);
+        }
+        self.forget_buffer();
+    }
+
+    fn forget_buffer(&mut self) {
         self.buffer.clear();
         self.buffer.shrink_to(KEPT_BUFFER_BYTES);
     }
 
-    fn write_group(&mut self, waiting: &mut Vec<Waiting>) -> Result<(), AuditError> {
+    /// What is to be brought to stable storage now: nothing where nobody waits for it and it
+    /// is not due.
+    pub(super) fn begin_sync(&mut self) -> Option<Syncing> {
+        if self.waiting.is_empty() && !self.lazy_sync_is_due() {
+            return None;
+        }
         if let Some(error) = &self.failed {
-            return Err(error.clone());
+            for Waiting { answer, .. } in self.waiting.drain(..) {
+                let _caller_gone = answer.send(Err(error.clone()));
+            }
+            return None;
         }
-        self.flush(self.chain)?;
-        answer_all(waiting.extract_if(.., |waiting| waiting.durability == Durability::Written));
-        if !waiting.is_empty() || self.lazy_sync_is_due() {
-            self.sync()?;
+        let began = Instant::now();
+        self.syncing_since = Some(began);
+        self.unsynced_since = None;
+        Some(Syncing {
+            file: Arc::clone(&self.segment.file),
+            path: self.segment.path.clone(),
+            through: self.head.borrow().sequence,
+            waiting: take(&mut self.waiting),
+            began,
+        })
+    }
+
+    /// Takes note of how a sync went.
+    pub(super) fn end_sync(&mut self, syncing: &Syncing, synced: &Result<(), AuditError>) {
+        self.syncing_since = None;
+        match synced {
+            Ok(()) => {
+                self.counters.synced(syncing.began.elapsed());
+                self.head
+                    .send_modify(|head| head.durable = head.durable.max(syncing.through));
+                self.wake();
+            }
+            Err(error) => self.fail(error.clone()),
         }
-        answer_all(waiting.drain(..));
-        Ok(())
     }
 
     /// Adds the record's line to the buffer, in the next segment if this one has
@@ -314,21 +356,28 @@ impl Writer {
         }
         let start = self.buffer.len();
         let before = self.chain;
-        let durable = self.head.borrow().durable;
-        let appended = self
-            .chain
-            .append(record, durable, &mut self.buffer)
-            .map_err(|error| AuditError::Refused {
-                problem: error.to_string(),
-            })?;
-        let end = self.segment.offset.saturating_add(self.buffer.len() as u64);
-        if end > self.options.segment_bytes && (self.segment.offset > 0 || start > 0) {
+        let appended = self.append_to_buffer(record)?;
+        let full = self.buffered_end() > self.options.segment_bytes;
+        if full && (self.segment.offset > 0 || start > 0) {
             let line = self.buffer.split_off(start);
             self.rotate(before)
                 .inspect_err(|error| self.fail(error.clone()))?;
             self.buffer = line;
         }
         Ok(appended)
+    }
+
+    fn append_to_buffer(&mut self, record: &NewRecord) -> Result<Appended, AuditError> {
+        let durable = self.head.borrow().durable;
+        let appended = self.chain.append(record, durable, &mut self.buffer);
+        appended.map_err(|error| AuditError::Refused {
+            problem: error.to_string(),
+        })
+    }
+
+    /// Where the segment would end with what is in the buffer.
+    fn buffered_end(&self) -> u64 {
+        self.segment.offset.saturating_add(self.buffer.len() as u64)
     }
 
     /// Seals the segment, whose last record is that of `last`, and starts the next.
@@ -367,12 +416,13 @@ impl Writer {
         Ok(())
     }
 
-    const fn syncs(&self) -> bool {
+    /// Whether a synced record is synced.
+    pub(super) const fn syncs(&self) -> bool {
         matches!(self.options.sync, SyncMode::Durable)
     }
 
     fn lazy_sync_is_due(&self) -> bool {
-        self.unsynced_since
+        self.unsynced_since()
             .is_some_and(|since| since.elapsed() >= LAZY_SYNC_DELAY)
     }
 
@@ -405,11 +455,20 @@ impl Writer {
         self.sync()
     }
 
-    fn finish(&mut self) -> Result<(), AuditError> {
-        match &self.failed {
+    /// Brings everything to stable storage, and answers those who wait for that. What fails
+    /// here fails the log.
+    pub(super) fn finish(&mut self) -> Result<(), AuditError> {
+        let synced = match &self.failed {
             Some(error) => Err(error.clone()),
             None => self.sync(),
+        };
+        if let Err(error) = &synced {
+            self.fail(error.clone());
         }
+        for Waiting { answer, appended } in self.waiting.drain(..) {
+            let _caller_gone = answer.send(synced.clone().map(|()| appended));
+        }
+        synced
     }
 
     fn fail(&mut self, error: AuditError) {
@@ -417,26 +476,5 @@ impl Writer {
             tracing::error!(%error, "audit log failed; nothing runs until it is opened again");
             self.failed = Some(error);
         }
-    }
-}
-
-/// Takes what else is queued, up to a message that is no record.
-fn take_waiting(inbox: &Receiver<Message>, group: &mut Vec<Job>) -> Option<Message> {
-    while group.len() < MAX_GROUP_RECORDS {
-        match inbox.try_recv() {
-            Ok(Message::Append(job)) => group.push(*job),
-            Ok(other) => return Some(other),
-            Err(_) => break,
-        }
-    }
-    None
-}
-
-fn answer_all(waiting: impl Iterator<Item = Waiting>) {
-    for Waiting {
-        answer, appended, ..
-    } in waiting
-    {
-        let _caller_gone = answer.send(Ok(appended));
     }
 }
