@@ -42,7 +42,7 @@ pub(super) struct Shapes {
     automaton: AhoCorasick,
     /// Shape of each pattern of the automaton.
     shapes: Vec<Shape>,
-    /// The anchors in lower case.
+    /// The anchors in lower case, sorted.
     anchors: Vec<Vec<u8>>,
     longest: usize,
     /// Which bytes, in either case, begin an anchor.
@@ -72,7 +72,7 @@ impl Shapes {
             .iter()
             .enumerate()
             .map(|(at, token)| (token.prefix, Shape::Token(at)));
-        let (anchors, shapes): (Vec<Vec<u8>>, Vec<Shape>) = tokens
+        let (mut anchors, shapes): (Vec<Vec<u8>>, Vec<Shape>) = tokens
             .chain(OTHERS.iter().copied())
             .chain(
                 logins::ANCHORS
@@ -96,6 +96,7 @@ impl Shapes {
                 }
             }
         }
+        anchors.sort();
         let longest = anchors.iter().map(Vec::len).max().unwrap_or(0);
         Self {
             automaton,
@@ -136,12 +137,21 @@ impl Shapes {
             .and_then(|byte| self.first.get(usize::from(*byte)));
         first == Some(&true)
             && rest.len() < self.longest
-            && self.anchors.iter().any(|anchor| {
-                rest.len() < anchor.len()
-                    && anchor
-                        .get(..rest.len())
-                        .is_some_and(|head| head.eq_ignore_ascii_case(rest))
-            })
+            && self.begins_anchor(rest)
+    }
+
+    /// Whether an anchor begins with `text`, in either case, and is longer.
+    fn begins_anchor(&self, text: &[u8]) -> bool {
+        let lower = || text.iter().map(u8::to_ascii_lowercase);
+        let before = |anchor: &Vec<u8>| anchor.iter().copied().lt(lower());
+        let begins = |anchor: &&Vec<u8>| anchor.iter().copied().take(text.len()).eq(lower());
+        // Those that begin with it stand together, behind all that come before it.
+        let from = self.anchors.partition_point(before);
+        let candidates = self.anchors.get(from..).unwrap_or_default();
+        candidates
+            .iter()
+            .take_while(begins)
+            .any(|anchor| anchor.len() > text.len())
     }
 
     /// What the anchor's shape says. `before` is the byte in front of the anchor.
