@@ -155,16 +155,19 @@ impl Actor {
         }
     }
 
-    /// Runs until the session is over.
+    /// Runs until the session is over. What is rare lives on the heap while it is done: the
+    /// task is as large as the largest of the rest, in memory and on each way through it.
     pub(crate) async fn run(mut self) {
         let mut events = Vec::new();
         loop {
             match self.wait(&mut events).await {
                 Wake::Message(Some(Message::Start(request))) => self.enqueue(*request).await,
-                Wake::Message(Some(Message::Nudge(id, nudge))) => self.nudged(&id, nudge).await,
+                Wake::Message(Some(Message::Nudge(id, nudge))) => {
+                    Box::pin(self.nudged(&id, nudge)).await;
+                }
                 Wake::Message(Some(Message::Jobs { reply })) => {
                     // The caller may have gone.
-                    let _gone = reply.send(self.jobs().await);
+                    let _gone = reply.send(Box::pin(self.jobs()).await);
                 }
                 Wake::Message(Some(Message::Update { update, reply })) => {
                     self.session.set_defaults(update);
@@ -173,30 +176,32 @@ impl Actor {
                 }
                 Wake::Message(Some(Message::Resize { size, reply })) => {
                     // The caller may have gone.
-                    let _gone = reply.send(self.resize(size).await);
+                    let _gone = reply.send(Box::pin(self.resize(size)).await);
                 }
                 Wake::Message(Some(Message::Close { reason, done })) => {
-                    return self.close(reason, Some(done)).await;
+                    return Box::pin(self.close(reason, Some(done))).await;
                 }
-                Wake::Message(None) => return self.close(CloseReason::Shutdown, None).await,
+                Wake::Message(None) => {
+                    return Box::pin(self.close(CloseReason::Shutdown, None)).await;
+                }
                 Wake::Shell(PumpEvent::Output) => self.take_output(&mut events).await,
                 Wake::Shell(PumpEvent::Ended(end)) => {
-                    if self.shell_ended(end, &mut events).await.is_err() {
+                    if Box::pin(self.shell_ended(end, &mut events)).await.is_err() {
                         return self.finish_task("lost");
                     }
                 }
                 Wake::Timer => {
-                    if let Some(reason) = self.on_timer(&mut events).await {
-                        return self.close(reason, None).await;
+                    if let Some(reason) = Box::pin(self.on_timer(&mut events)).await {
+                        return Box::pin(self.close(reason, None)).await;
                     }
                 }
-                Wake::Fed => self.take_waiting_writes().await,
+                Wake::Fed => Box::pin(self.take_waiting_writes()).await,
                 Wake::Reconnected(reached) => {
-                    if self.reconnected(*reached).await.is_err() {
+                    if Box::pin(self.reconnected(*reached)).await.is_err() {
                         return self.finish_task("lost");
                     }
                 }
-                Wake::Prepared(prepared) => self.prepared(*prepared).await,
+                Wake::Prepared(prepared) => Box::pin(self.prepared(*prepared)).await,
                 Wake::Room | Wake::Beside => {}
             }
         }
@@ -266,7 +271,7 @@ impl Actor {
 
     async fn enqueue(&mut self, request: StartRequest) {
         if let CommandLine::Argv(_) = request.command.line {
-            self.start_beside(request).await;
+            Box::pin(self.start_beside(request)).await;
         } else if self.running.is_some() || self.reconnecting.is_some() || self.preparing.is_some()
         {
             let mut request = request;
@@ -353,7 +358,7 @@ impl Actor {
     /// Makes sure that there is a shell, and the one that the caller means.
     async fn prepare(&mut self, command: &Command) -> Result<(), Error> {
         if self.shell.is_none() {
-            self.restart("it had ended").await?;
+            Box::pin(self.restart("it had ended")).await?;
         }
         self.check_generation(command)
     }

@@ -10,9 +10,11 @@
 
 mod inputs;
 mod link;
+mod private;
 mod terminal;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +24,6 @@ use execgate_core::outcome::{LaunchFailureKind, Usage};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
-use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
@@ -37,6 +38,7 @@ use crate::launcher::{
 };
 pub(crate) use inputs::Inputs;
 use link::{Answer, Link};
+use private::PrivateInput;
 
 /// Size asked for an output pipe, in bytes: room for the command to run ahead while the
 /// server is busy; the default 64 KiB costs a switch for each. Unprivileged processes
@@ -232,7 +234,7 @@ struct Streams {
 }
 
 enum Input {
-    Private(std::os::unix::net::UnixStream),
+    Private(UnixStream),
     Pipe(OwnedFd),
     Closed,
 }
@@ -246,7 +248,7 @@ impl Input {
     fn open(stdin: ProgramStdin) -> std::io::Result<(Self, OwnedFd)> {
         match stdin {
             ProgramStdin::Private => {
-                let (ours, childs) = std::os::unix::net::UnixStream::pair()?;
+                let (ours, childs) = UnixStream::pair()?;
                 ours.set_nonblocking(true)?;
                 Ok((Self::Private(ours), childs.into()))
             }
@@ -290,7 +292,7 @@ impl Streams {
         let stdin: Option<Writer> = match self.stdin {
             Input::Private(ours) => {
                 control.stdin = ours.as_raw_fd();
-                Some(Box::new(UnixStream::from_std(ours).map_err(registered)?))
+                Some(Box::new(PrivateInput::new(ours)))
             }
             Input::Pipe(ours) => {
                 let sender = pipe::Sender::from_owned_fd(ours).map_err(registered)?;

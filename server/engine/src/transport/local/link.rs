@@ -201,12 +201,15 @@ fn gone() -> TransportError {
 
 /// Reads what the launcher says until it ends.
 async fn dispatch(socket: Arc<AsyncFd<OwnedFd>>, waiting: Arc<Mutex<Waiting>>) {
-    let mut buffer = vec![0; MAX_MESSAGE_BYTES];
     loop {
         let Ok(mut ready) = socket.readable().await else {
             break;
         };
-        match ready.try_io(|socket| receive::<Event>(socket.as_fd(), &mut buffer)) {
+        // Room for the largest, and only while there is something to read: messages are rare,
+        // and there is one of us for each session.
+        let read = ready
+            .try_io(|socket| receive::<Event>(socket.as_fd(), &mut vec![0; MAX_MESSAGE_BYTES]));
+        match read {
             Err(_would_block) => {}
             Ok(Ok(Some((event, _)))) => {
                 deliver(
