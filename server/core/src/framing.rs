@@ -6,8 +6,8 @@
 //! A command is two lines:
 //!
 //! ```text
-//! sg_NONCE "$?" TOKEN;\command eval 'the text' </dev/null >&8 2>&9 8>&- 9>&-
-//! eg_NONCE "$?" TOKEN
+//! s_NAME "$?" TOKEN;\command eval 'the text' </dev/null >&8 2>&9 8>&- 9>&-
+//! e_NAME "$?" TOKEN
 //! ```
 //!
 //! bash 5.1 and later get short commands as a sourced here-string instead, `\command .
@@ -29,15 +29,15 @@
 //! RS xg:NONCE:TOKEN SP status SP cwd RS TOKEN RS        RS xg:NONCE:TOKEN RS
 //! ```
 //!
-//! The first word of the line, `sg_NONCE`, prints `RS xg:NONCE:TOKEN > RS` on stdout:
+//! The first word of the line, `s_NAME`, prints `RS xg:NONCE:TOKEN > RS` on stdout:
 //! output before it is a background job's, and a shell that ends without having printed
 //! it never ran the command, whatever its exit code.
 //!
 //! A command with a standard input of its own gets it from a named pipe, opened around
-//! both its start marker and its text: `{ sg_NONCE …; \\command eval '…' …; } </the/pipe`.
+//! both its start marker and its text: `{ s_NAME …; \\command eval '…' …; } </the/pipe`.
 //! The start marker says then that the pipe has been opened.
 //!
-//! Between commands a line `vg_NONCE "$?" TOKEN` asks for the exported environment:
+//! Between commands a line `v_NAME "$?" TOKEN` asks for the exported environment:
 //!
 //! ```text
 //! RS xg:NONCE:TOKEN = what `export -p` prints RS TOKEN RS
@@ -61,6 +61,9 @@ pub const ENVIRONMENT_SIGN: u8 = b'=';
 /// Longest script, in bytes, that goes to bash as a here-string: up to PIPE_BUF bash makes
 /// a pipe of it, beyond it may need a temporary file, which is not always to be had.
 const MAX_SOURCED_BYTES: usize = 4000;
+
+/// Characters of the nonce in the names of its functions.
+const NAME_CHARS: usize = 4;
 
 /// Status of the first marker of a shell that takes sourced here-strings.
 const STATUS_CAN_SOURCE: i32 = 1;
@@ -87,6 +90,12 @@ impl Nonce {
     #[must_use]
     pub fn new(random: [u8; 8]) -> Self {
         Self(word(&random))
+    }
+
+    /// What its functions are called after. Enough to meet no name of a script's, and short:
+    /// the shell reads it again with each command.
+    fn name(&self) -> &str {
+        self.0.get(..NAME_CHARS).unwrap_or(&self.0)
     }
 }
 
@@ -173,9 +182,10 @@ impl Framing {
     #[must_use]
     pub fn init(&self, ready: &Token) -> Vec<u8> {
         let nonce = &self.nonce.0;
+        let name = self.nonce.name();
         let both = match self.streams {
             Streams::Separate => {
-                format!("; \\command printf \"\\036xg:{nonce}:%s\\036\" \"$2\" >&9")
+                format!("; \\command printf '\\036xg:{nonce}:%s\\036' \"$2\" >&9")
             }
             Streams::Terminal => String::new(),
         };
@@ -184,23 +194,23 @@ impl Framing {
             Streams::Terminal => "9>&1",
         };
         // The marker's first byte stands in the source as an escape, so an echo of the
-        // source is no marker. Status 127 may mean that `.` itself has been disabled: then
-        // no marker may say that the command ran. Under `set -e` the status is not handed
+        // source is no marker. Status 127 may mean that `.` or `eval` itself has been disabled:
+        // then no marker may say that the command ran. Under `set -e` the status is not handed
         // on: a non-zero return would end the shell.
         format!(
             "exec 8>&1 {errors} >/dev/null 2>/dev/null\n\
              PS1= PS2= PS4='+ '\n\
              [ -z \"${{BASH_VERSION-}}\" ] || {{ set +o history; set +H; unset HISTFILE; }}\n\
              {job_control}\
-             eg_{nonce}() {{ case $1 in 127) \\command . /dev/null || return;; esac; \\command eval '\\command printf \"\\036xg:{nonce}:%s %s %s\\036%s\\036\" \
-             \"$2\" \"$1\" \"${{PWD-}}\" \"$2\" >&8{both}'; case $- in *e*) return 0;; esac; return \"$1\"; }}\n\
-             sg_{nonce}() {{ \\command printf '\\036xg:{nonce}:%s>\\036' \"$2\" >&8; \
+             e_{name}() {{ case $1 in 127) \\command . /dev/null && \\command eval : || return;; esac; \\command printf '\\036xg:{nonce}:%s %s %s\\036%s\\036' \
+             \"$2\" \"$1\" \"${{PWD-}}\" \"$2\" >&8{both}; case $- in *e*) return 0;; esac; return \"$1\"; }}\n\
+             s_{name}() {{ \\command printf '\\036xg:{nonce}:%s>\\036' \"$2\" >&8; \
              case $- in *e*) return 0;; esac; return \"$1\"; }}\n\
-             vg_{nonce}() {{ \\command printf '\\036xg:{nonce}:%s=' \"$2\" >&8; \\command export -p >&8; \
+             v_{name}() {{ \\command printf '\\036xg:{nonce}:%s=' \"$2\" >&8; \\command export -p >&8; \
              \\command printf '\\036%s\\036' \"$2\" >&8; \
              case $- in *e*) return 0;; esac; return \"$1\"; }}\n\
-             case \"${{BASH_VERSION-}}\" in 5.[1-9]*|[6-9].*) eg_{nonce} {STATUS_CAN_SOURCE} {ready};; \
-             *) eg_{nonce} 0 {ready};; esac; :\n",
+             case \"${{BASH_VERSION-}}\" in 5.[1-9]*|[6-9].*) e_{name} {STATUS_CAN_SOURCE} {ready};; \
+             *) e_{name} 0 {ready};; esac; :\n",
             ready = ready.0,
             job_control = match self.streams {
                 Streams::Separate => "set +m\n",
@@ -246,8 +256,9 @@ impl Framing {
             // The write goes to a String: it cannot fail.
             let _ = write!(
                 line,
-                "; else eg_{} {STATUS_NO_CWD} {}; fi",
-                self.nonce.0, token.0
+                "; else e_{} {STATUS_NO_CWD} {}; fi",
+                self.nonce.name(),
+                token.0
             );
         }
         line.push('\n');
@@ -256,7 +267,7 @@ impl Framing {
 
     fn push_start(&self, token: &Token, line: &mut String) {
         // The write goes to a String: it cannot fail.
-        let _ = write!(line, "sg_{} \"$?\" {};", self.nonce.0, token.0);
+        let _ = write!(line, "s_{} \"$?\" {};", self.nonce.name(), token.0);
     }
 
     /// The text, in the words of the shell, and where its streams go.
@@ -282,7 +293,7 @@ impl Framing {
     /// Asks an idle shell for its exported environment.
     #[must_use]
     pub fn environment(&self, token: &Token) -> Vec<u8> {
-        format!("vg_{} \"$?\" {}\n", self.nonce.0, token.0).into_bytes()
+        format!("v_{} \"$?\" {}\n", self.nonce.name(), token.0).into_bytes()
     }
 
     /// The trailer, to be sent again after an interrupt: dash and busybox drop what they
@@ -299,7 +310,7 @@ impl Framing {
     }
 
     fn trailer(&self, token: &Token) -> String {
-        format!("eg_{} \"$?\" {}", self.nonce.0, token.0)
+        format!("e_{} \"$?\" {}", self.nonce.name(), token.0)
     }
 }
 
@@ -365,9 +376,9 @@ mod tests {
         };
         assert_eq!(
             String::from_utf8(framing.command(&framed, &token)).unwrap(),
-            "sg_aaaaaaaaaaaaa \"$?\" aaaaaaaaaaaaaaaaaaaaaaaaaa;\
+            "s_aaaa \"$?\" aaaaaaaaaaaaaaaaaaaaaaaaaa;\
              \\command eval 'echo '\\''a b'\\''' </dev/null >&8 2>&9 8>&- 9>&-\n\
-             eg_aaaaaaaaaaaaa \"$?\" aaaaaaaaaaaaaaaaaaaaaaaaaa\n"
+             e_aaaa \"$?\" aaaaaaaaaaaaaaaaaaaaaaaaaa\n"
         );
     }
 
@@ -401,9 +412,9 @@ mod tests {
         };
         assert_eq!(
             String::from_utf8(framing.command(&framed, &token)).unwrap(),
-            "{ sg_aaaaaaaaaaaaa \"$?\" aaaaaaaaaaaaaaaaaaaaaaaaaa;\
+            "{ s_aaaa \"$?\" aaaaaaaaaaaaaaaaaaaaaaaaaa;\
              \\command eval 'cat' >&8 2>&9 8>&- 9>&-; } <'/run/in'\n\
-             eg_aaaaaaaaaaaaa \"$?\" aaaaaaaaaaaaaaaaaaaaaaaaaa\n"
+             e_aaaa \"$?\" aaaaaaaaaaaaaaaaaaaaaaaaaa\n"
         );
     }
 
