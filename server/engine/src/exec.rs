@@ -1,10 +1,11 @@
 //! The way of one command into its session: limits, id, policy, then the session's task,
 //! which records the intent before the shell sees a byte.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use execgate_core::audit::{AuditBody, Digest, ExecutionDenied, ExecutionIntent, Origin};
+use execgate_core::audit::{AuditBody, Digest, ExecutionDenied, ExecutionIntent};
 use execgate_core::ids::{ExecutionId, Principal, SessionId};
 use execgate_core::policy::{Denial, Layer, SessionNames, Verdict};
 use sha2::{Digest as _, Sha256};
@@ -12,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::authority::Owner;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::execution::{Asked, Command, CommandLine, Execution, Follower, Stdin};
+use crate::execution::{Asked, Command, CommandLine, Execution, Follower};
 use crate::quotas::{Hold, LimitHolder, LimitKind, LimitReached};
 use crate::random;
 use crate::secrets::{SecretVariables, secret_names};
@@ -324,24 +325,38 @@ async fn attach(
 /// A digest of what makes a command what it is. How it waits for its turn, for which shell,
 /// and where it comes from, is no part of it.
 fn payload(command: &Command) -> Digest {
-    let (sort, input): (&[u8], &[u8]) = match &command.stdin {
-        Stdin::Closed => (b"closed", b""),
-        Stdin::Inline(bytes) => (b"inline", bytes),
-        Stdin::Open => (b"open", b""),
-    };
-    let rest = Command {
-        stdin: Stdin::Closed,
-        expected_generation: None,
-        queue_if_busy: false,
-        origin: Origin::default(),
-        ..command.clone()
-    };
-    // Debug prints every field, quoted and in order: two commands with one text are one.
-    let digest = Sha256::new()
-        .chain_update(format!("{rest:?}"))
-        .chain_update([0])
-        .chain_update(sort)
-        .chain_update([0])
-        .chain_update(input);
-    Digest(digest.finalize().into())
+    let Command {
+        line,
+        stdin,
+        timeout,
+        timeout_action,
+        grace,
+        env,
+        secrets,
+        cwd,
+        expected_generation: _,
+        queue_if_busy: _,
+        overflow,
+        checkpoint,
+        origin: _,
+    } = command;
+    let mut bytes = Bytes::default();
+    (line, stdin, timeout, timeout_action, grace).hash(&mut bytes);
+    (env, secrets, cwd, overflow, checkpoint).hash(&mut bytes);
+    Digest(Sha256::digest(&bytes.0).into())
+}
+
+/// What is hashed, as bytes: each text with its end, each list with its length.
+#[derive(Debug, Default)]
+struct Bytes(Vec<u8>);
+
+impl Hasher for Bytes {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// Nobody asks: the bytes are what counts.
+    fn finish(&self) -> u64 {
+        0
+    }
 }
