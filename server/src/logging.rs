@@ -1,5 +1,6 @@
 //! Where the server's own log lines go: standard error, as text or JSON. A line that was
-//! written within a trace ends with its ids.
+//! written within a call ends with its method, and within a trace with its ids. Spans are not
+//! part of lines otherwise: to write down the fields of each would be work for each command.
 //!
 //! Raw commands and output never become log fields; that is for the audit log.
 
@@ -18,7 +19,7 @@ use tracing_subscriber::filter::{FilterExt, ParseError, filter_fn};
 use tracing_subscriber::fmt::format::{Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
@@ -65,9 +66,7 @@ pub fn start(
     tracer: Option<SdkTracer>,
     heads: Option<&SdkLoggerProvider>,
 ) -> Result<(), LoggingError> {
-    // Lines are filtered; the spans around them stay, for their trace.
-    let filter =
-        parse_filter(filter)?.or(filter_fn(is_outer_span).with_max_level_hint(Level::INFO));
+    let filter = parse_filter(filter)?.and(filter_fn(is_event));
     let lines = tracing_subscriber::fmt::layer().with_writer(stderr);
     let lines = match format {
         LogFormat::Text => {
@@ -100,10 +99,16 @@ pub fn start(
     let started = tracing_subscriber::registry()
         .with(spans)
         .with(heads)
+        // Lines are filtered; the spans around them stay, for their trace.
+        .with(Kept.with_filter(filter_fn(is_outer_span).with_max_level_hint(Level::INFO)))
         .with(lines.with_filter(filter));
     started
         .try_init()
         .map_err(|source| LoggingError::Start { source })
+}
+
+fn is_event(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event()
 }
 
 fn is_outer_span(metadata: &Metadata<'_>) -> bool {
@@ -126,27 +131,63 @@ pub(crate) fn parse_filter(filter: &str) -> Result<EnvFilter, LoggingError> {
         })
 }
 
+/// Keeps spans, for what is attached to them.
+struct Kept;
+
+impl<S: Subscriber> Layer<S> for Kept {}
+
 /// The ids that the lines within a span end with.
-struct TraceIds {
-    trace: String,
-    span: String,
+struct TraceIds(TraceContext);
+
+/// The method that the lines within a call end with.
+struct Method(&'static str);
+
+/// Has the lines within a call's span end with its method.
+pub(crate) fn name(span: &Span, method: &'static str) {
+    attach(span, Method(method));
 }
 
 /// Has the lines within `span` end with the ids of `context`.
 pub(crate) fn stamp(span: &Span, context: &TraceContext) {
+    attach(span, TraceIds(context.clone()));
+}
+
+fn attach<T: Send + Sync + 'static>(span: &Span, what: T) {
     span.with_subscriber(|(id, subscriber)| {
         let registry = subscriber.downcast_ref::<Registry>();
         if let Some(span) = registry.and_then(|registry| registry.span(id)) {
-            span.extensions_mut().replace(TraceIds {
-                trace: context.trace_id_text(),
-                span: context.span_id_text(),
-            });
+            span.extensions_mut().replace(what);
         }
     });
 }
 
-/// A format whose lines end with trace ids, where there are any.
-struct Stamped<F>(F, fn(&mut String, &TraceIds));
+/// What lines end with now, as names and values.
+fn present() -> Vec<(&'static str, String)> {
+    let (mut ids, mut method) = (None, None);
+    Span::current().with_subscriber(|(id, subscriber)| {
+        let registry = subscriber.downcast_ref::<Registry>();
+        let span = registry.and_then(|registry| registry.span(id));
+        for span in span.iter().flat_map(SpanRef::scope) {
+            let extensions = span.extensions();
+            if ids.is_none() {
+                ids = extensions.get::<TraceIds>().map(|ids| ids.0.clone());
+            }
+            method = method.or(extensions.get::<Method>().map(|method| method.0));
+        }
+    });
+    let method = method.map(|method| ("rpc.method", method.to_owned()));
+    let ids = ids.map(|ids| {
+        let span = ("span_id", ids.span_id_text());
+        [("trace_id", ids.trace_id_text()), span]
+    });
+    method
+        .into_iter()
+        .chain(ids.into_iter().flatten())
+        .collect()
+}
+
+/// A format whose lines end with what is attached to the spans around them.
+struct Stamped<F>(F, fn(&mut String, &[(&'static str, String)]));
 
 impl<S, N, F> FormatEvent<S, N> for Stamped<F>
 where
@@ -163,29 +204,31 @@ where
         let mut line = String::new();
         self.0
             .format_event(context, Writer::new(&mut line), event)?;
-        for span in context.event_scope().into_iter().flatten() {
-            if let Some(ids) = span.extensions().get::<TraceIds>() {
-                self.1(&mut line, ids);
-                break;
-            }
+        let present = present();
+        if !present.is_empty() {
+            self.1(&mut line, &present);
         }
         writer.write_str(&line)
     }
 }
 
-fn end_text(line: &mut String, ids: &TraceIds) {
+fn end_text(line: &mut String, present: &[(&'static str, String)]) {
     line.truncate(line.trim_end().len());
-    line.push_str(&format!(" trace_id={} span_id={}\n", ids.trace, ids.span));
+    for (name, value) in present {
+        line.push_str(&format!(" {name}={value}"));
+    }
+    line.push('\n');
 }
 
-fn end_json(line: &mut String, ids: &TraceIds) {
+fn end_json(line: &mut String, present: &[(&'static str, String)]) {
     // One object a line: its last brace is the last of all.
     line.truncate(line.trim_end().len());
     if line.pop() == Some('}') {
-        let (trace, span) = (&ids.trace, &ids.span);
-        line.push_str(&format!(
-            ",\"trace_id\":\"{trace}\",\"span_id\":\"{span}\"}}\n"
-        ));
+        for (name, value) in present {
+            // Ids and methods need no escapes.
+            line.push_str(&format!(",\"{name}\":\"{value}\""));
+        }
+        line.push_str("}\n");
     }
 }
 
@@ -205,10 +248,10 @@ mod tests {
 
     #[test]
     fn lines_of_either_kind_end_with_the_ids_of_their_trace() {
-        let ids = TraceIds {
-            trace: "0af7651916cd43dd8448eb211c80319c".to_owned(),
-            span: "b7ad6b7169203331".to_owned(),
-        };
+        let ids = [
+            ("trace_id", "0af7651916cd43dd8448eb211c80319c".to_owned()),
+            ("span_id", "b7ad6b7169203331".to_owned()),
+        ];
         let mut text = "12:00 INFO hello\n".to_owned();
         end_text(&mut text, &ids);
         assert_eq!(

@@ -25,6 +25,7 @@ use tracing::{Instrument, Span};
 use super::methods::known;
 use super::peer::Peer;
 use super::status::bare_refusal;
+use crate::logging;
 use crate::telemetry::Told;
 
 /// Whose statuses get details; the rest speak for themselves.
@@ -136,6 +137,7 @@ impl Call {
             error.type = Empty,
             otel.status_code = Empty,
         );
+        logging::name(&span, method);
         if let Some(peer) = request.extensions().get::<Peer>() {
             span.record("network.peer.address", tracing::field::display(peer));
         }
