@@ -135,9 +135,7 @@ impl Shapes {
         let first = rest
             .first()
             .and_then(|byte| self.first.get(usize::from(*byte)));
-        first == Some(&true)
-            && rest.len() < self.longest
-            && self.begins_anchor(rest)
+        first == Some(&true) && rest.len() < self.longest && self.begins_anchor(rest)
     }
 
     /// Whether an anchor begins with `text`, in either case, and is longer.

@@ -49,7 +49,7 @@ pub(super) enum Progress {
     /// It is written; the answer comes when it is on stable storage.
     Written(oneshot::Receiver<Result<Appended, AuditError>>),
     /// It is to be queued.
-    NotYet(NewRecord),
+    NotYet,
 }
 
 /// The way to the thread.
@@ -103,19 +103,19 @@ impl Committer {
     }
 
     /// Writes a record here and now, where nobody is before it and it takes no time.
-    pub(super) fn write_now(&self, record: NewRecord, durability: Durability) -> Progress {
+    pub(super) fn write_now(&self, record: &NewRecord, durability: Durability) -> Progress {
         let Ok(mut writer) = self.writer.try_lock() else {
-            return Progress::NotYet(record);
+            return Progress::NotYet;
         };
         let Some(writer) = writer.as_mut() else {
             return Progress::Done(Err(AuditError::Closed));
         };
         // Asked under the lock: whoever queued before is seen.
         if self.queue.records.load(Ordering::Acquire) > 0 {
-            return Progress::NotYet(record);
+            return Progress::NotYet;
         }
-        let appended = match writer.write_now(&record) {
-            None => return Progress::NotYet(record),
+        let appended = match writer.write_now(record) {
+            None => return Progress::NotYet,
             Some(Err(error)) => return Progress::Done(Err(error)),
             Some(Ok(appended)) => appended,
         };

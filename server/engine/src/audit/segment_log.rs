@@ -262,8 +262,8 @@ impl AuditStore for SegmentLog {
     ) -> BoxFuture<'static, Result<Appended, AuditError>> {
         let weight = weight(&record);
         let progress = match weight > MAX_OWN_PERMITS {
-            true => Progress::NotYet(record),
-            false => self.committer.write_now(record, durability),
+            true => Progress::NotYet,
+            false => self.committer.write_now(&record, durability),
         };
         match progress {
             Progress::Done(done) => ready(done).boxed(),
@@ -277,7 +277,7 @@ impl AuditStore for SegmentLog {
                 }
                 .boxed()
             }
-            Progress::NotYet(record) => self.append_queued((record, weight), durability),
+            Progress::NotYet => self.append_queued((record, weight), durability),
         }
     }
 
