@@ -10,7 +10,8 @@ ARG BUILDER_IMAGE=rust:1-slim-trixie
 ARG RUNTIME_IMAGE=debian:trixie-slim
 
 # The dependencies, compiled in layers that change with the manifests only. Cargo wants a
-# source file for each member of the workspace, and an empty one will do.
+# source file for each member of the workspace and each benchmark that a manifest names, and
+# an empty one will do.
 FROM ${BUILDER_IMAGE} AS dependencies
 # A profile of Cargo: `release`, or `dev` for a build that is there sooner.
 ARG PROFILE=release
@@ -25,6 +26,8 @@ COPY tests/Cargo.toml tests/
 RUN for member in proto server server/core server/engine client-rs tests; do \
         mkdir -p "$member/src" && touch "$member/src/lib.rs" || exit; \
     done \
+    && mkdir server/core/benches \
+    && touch server/core/benches/micro.rs server/core/benches/instructions.rs \
     && echo 'fn main() {}' | tee proto/build.rs >server/src/main.rs \
     && cargo build --locked --profile "$PROFILE" --package execgate-server --bin execgate \
     && rm -r proto server
