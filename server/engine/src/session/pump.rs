@@ -11,7 +11,7 @@ use super::redaction::FollowedRules;
 use crate::transport::{Process, ProcessControl, ProcessEnd, Writer};
 
 /// First and smallest size of a read, in bytes: an idle session should cost little.
-const SMALLEST_READ: usize = 2 * 1024;
+const SMALLEST_READ: usize = 512;
 
 /// Largest read, in bytes: a quarter of the pipe, so that the command can go on writing.
 const LARGEST_READ: usize = 256 * 1024;

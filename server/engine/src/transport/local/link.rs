@@ -4,14 +4,13 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use execgate_core::outcome::Usage;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::io::unix::AsyncFd;
-use tokio::process::{Child, Command};
 use tokio::sync::{oneshot, watch};
 
 use crate::launcher::{ARGUMENT, Event, MAX_MESSAGE_BYTES, ProbeResult, Request, receive, send};
@@ -72,7 +71,7 @@ pub(super) struct Link {
     socket: Arc<AsyncFd<OwnedFd>>,
     waiting: Arc<Mutex<Waiting>>,
     next_call: AtomicU64,
-    child: Child,
+    launcher: u32,
 }
 
 impl Link {
@@ -102,17 +101,18 @@ impl Link {
         let socket = Arc::new(unsafe { AsyncFd::register(ours) }?);
         let waiting = Arc::new(Mutex::new(Waiting::default()));
         // Ends when the launcher does, which ends when the last `Link` shuts the socket.
-        tokio::spawn(dispatch(Arc::clone(&socket), Arc::clone(&waiting)));
+        let launcher = child.id();
+        tokio::spawn(dispatch(Arc::clone(&socket), Arc::clone(&waiting), child));
         Ok(Arc::new(Self {
             socket,
             waiting,
             next_call: AtomicU64::new(1),
-            child,
+            launcher,
         }))
     }
 
     pub(super) fn launcher_pid(&self) -> Option<i32> {
-        self.child.id().and_then(|pid| i32::try_from(pid).ok())
+        i32::try_from(self.launcher).ok()
     }
 
     /// Sends a request that has no answer.
@@ -199,8 +199,13 @@ fn gone() -> TransportError {
     }
 }
 
-/// Reads what the launcher says until it ends.
-async fn dispatch(socket: Arc<AsyncFd<OwnedFd>>, waiting: Arc<Mutex<Waiting>>) {
+/// Reads what the launcher says until it ends. Its socket tells that end: to watch the process
+/// besides would take a descriptor for each session.
+async fn dispatch(
+    socket: Arc<AsyncFd<OwnedFd>>,
+    waiting: Arc<Mutex<Waiting>>,
+    mut launcher: Child,
+) {
     loop {
         let Ok(mut ready) = socket.readable().await else {
             break;
@@ -226,6 +231,8 @@ async fn dispatch(socket: Arc<AsyncFd<OwnedFd>>, waiting: Arc<Mutex<Waiting>>) {
         closed: true,
         ..Waiting::default()
     };
+    // It is as good as gone, and has to be waited for.
+    tokio::task::spawn_blocking(move || launcher.wait());
 }
 
 fn deliver(waiting: &mut Waiting, event: Event) {
