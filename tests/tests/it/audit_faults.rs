@@ -27,6 +27,11 @@ async fn outcome(client: &mut Client, script: &str) -> Option<String> {
     answer.err().map(|status| refused::<()>(Err(status)).reason)
 }
 
+/// Refusals in a row after which a disk counts as full.
+const REFUSALS: usize = 10;
+/// Time between two of them.
+const BETWEEN_REFUSALS: Duration = Duration::from_millis(150);
+
 #[tokio::test]
 async fn a_full_disk_stops_what_is_new_and_not_what_runs() {
     // A file system of its own, which nobody else sees, and which goes with the server.
@@ -58,7 +63,20 @@ async fn a_full_disk_stops_what_is_new_and_not_what_runs() {
     };
     let mut waits = client.execs.exec(request).await.unwrap().into_inner();
     let long = "x".repeat(4000);
-    let full = async { while outcome(&mut client, &format!(": {long}")).await.is_none() {} };
+    // An index that finds no space gives up its own, a moment later and once: there is room
+    // again then, until that is full too.
+    let full = async {
+        let mut refusals = 0;
+        while refusals < REFUSALS {
+            match outcome(&mut client, &format!(": {long}")).await {
+                None => refusals = 0,
+                Some(_) => {
+                    refusals += 1;
+                    tokio::time::sleep(BETWEEN_REFUSALS).await;
+                }
+            }
+        }
+    };
     timeout(LIMIT, full).await.unwrap();
     let mark = server.data_dir.join("mark");
     let touch = format!("touch {}", mark.display());
